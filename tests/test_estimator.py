@@ -1,0 +1,532 @@
+"""The estimator and predictor as GluonTS uses them, and every trap on the way."""
+
+import copy
+import json
+import logging
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from gluonts.dataset.common import FileDataset, ListDataset
+from gluonts.dataset.jsonl import JsonLinesWriter
+from gluonts.dataset.multivariate_grouper import MultivariateGrouper
+from gluonts.dataset.pandas import PandasDataset
+from gluonts.dataset.split import split
+from gluonts.ev.metrics import MSE, MeanWeightedSumQuantileLoss
+from gluonts.evaluation import MultivariateEvaluator, backtest_metrics, make_evaluation_predictions
+from gluonts.model.estimator import Estimator
+from gluonts.model.evaluation import evaluate_model
+from gluonts.model.predictor import Predictor
+from gluonts.torch.model.estimator import PyTorchLightningEstimator
+from gluonts.torch.model.predictor import PyTorchPredictor
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from tests.conftest import QUICK, entry, quick_estimator, series
+from timediff import (
+    DataError,
+    JointForecast,
+    OptionError,
+    SavedModelError,
+    TimeGradEstimator,
+    TimeGradPredictor,
+    TimediffError,
+)
+from timediff.predictor import best_device
+
+
+def list_dataset():
+    return ListDataset([entry()], freq="h", one_dim_target=False)
+
+
+def file_dataset(tmp_path):
+    JsonLinesWriter(use_gzip=False).write_to_file(list_dataset(), tmp_path / "data.json")
+    return FileDataset(tmp_path, freq="h", one_dim_target=False)
+
+
+def pandas_dataset():
+    index = pd.date_range("2024-01-01", periods=240, freq="h")
+    frame = pd.DataFrame(series().T, index=index, columns=["x", "y", "z"])
+    return PandasDataset(frame, target=["x", "y", "z"])
+
+
+def grouped_dataset():
+    rows = [{"start": pd.Period("2024-01-01", "h"), "target": row} for row in series()]
+    return MultivariateGrouper(max_target_dim=3)(ListDataset(rows, freq="h"))
+
+
+@pytest.mark.parametrize("kind", ["list", "file", "pandas", "grouped", "generator"])
+def test_trains_on_every_kind_of_dataset(kind, tmp_path):
+    data = {
+        "list": list_dataset,
+        "file": lambda: file_dataset(tmp_path),
+        "pandas": pandas_dataset,
+        "grouped": grouped_dataset,
+        "generator": lambda: (e for e in [entry()]),
+    }[kind]()
+    predictor = quick_estimator().train(data)
+    if kind == "generator":
+        data = (e for e in [entry()])
+    (forecast,) = predictor.predict(data, num_samples=5)
+    assert forecast.samples.shape == (5, 6, 3)
+    assert forecast.start_date == pd.Period("2024-01-11", "h")
+    assert np.isfinite(forecast.samples).all()
+
+
+def test_is_what_gluonts_takes_it_for():
+    estimator = quick_estimator()
+    assert isinstance(estimator, PyTorchLightningEstimator) and isinstance(estimator, Estimator)
+    assert issubclass(TimeGradPredictor, PyTorchPredictor)
+
+
+def test_several_entries_of_different_lengths_train_together():
+    data = [entry(240), entry(100, seed=1), entry(61, seed=2)]
+    predictor = quick_estimator().train(data)
+    forecasts = list(predictor.predict(data, num_samples=4))
+    assert [f.start_date - data[0]["start"] for f in forecasts] == [
+        pd.tseries.offsets.Hour(n) for n in (240, 100, 61)
+    ]
+
+
+def test_univariate_entries_give_univariate_forecasts():
+    rows = [{"start": "2024-01-01", "target": row, "item_id": str(i)} for i, row in enumerate(series())]
+    data = ListDataset(rows, freq="h")
+    forecasts = list(quick_estimator().train(data).predict(data, num_samples=4))
+    assert [f.samples.shape for f in forecasts] == [(4, 6)] * 3
+    assert [f.item_id for f in forecasts] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("freq", ["5min", "15min", "h", "D", "B", "W", "M", "ME", "MS", "Q", "Y", "2h"])
+def test_every_frequency_trains_and_forecasts(freq):
+    start = pd.Period("1990-01-01", {"ME": "M", "MS": "M"}.get(freq, freq))
+    data = [{"start": start, "target": series(60, 2)}]
+    estimator = TimeGradEstimator(freq, 4, seed=0, **{**QUICK, "num_batches_per_epoch": 1})
+    (forecast,) = estimator.train(data).predict(data, num_samples=3)
+    assert forecast.start_date == start + 60
+    assert np.isfinite(forecast.samples).all()
+
+
+def test_a_short_history_caps_the_lags_and_says_so(caplog):
+    with caplog.at_level(logging.INFO, logger="timediff"):
+        predictor = quick_estimator().train([entry(60)])
+    assert max(predictor.spec.lags) <= (60 - 6) // 2
+    assert "lags [48, 168, 336] left out" in caplog.text
+
+
+def test_validation_data_and_early_stopping():
+    data, held_out = [entry(200)], [entry(240)]
+    estimator = quick_estimator(max_epochs=30, patience=1, lr=0.3)
+    output = estimator.train_model(data, held_out)
+    assert output.trainer.current_epoch < 30
+    assert "val_loss" in output.trainer.callback_metrics
+    without = quick_estimator(validation_windows=0).train_model(data)
+    assert "val_loss" not in without.trainer.callback_metrics
+
+
+def test_the_best_epoch_is_kept():
+    class Spoil(Callback):
+        """Ruins the weights after the first epoch."""
+
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                for p in [*module.network.parameters(), *module.average.parameters()]:
+                    p.data.fill_(7.0)
+
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Spoil()]}
+    predictor = quick_estimator(max_epochs=3, trainer_kwargs=kwargs, validation_windows=3).train([entry()])
+    assert not any((p == 7.0).all() for p in predictor.network.parameters())
+
+
+def test_the_average_of_weights_reaches_the_predictor():
+    output = quick_estimator(max_epochs=2, validation_windows=0).train_model([entry()])
+    module = output.trained_net
+    average = dict(module.average.module.named_parameters())
+    last = dict(module.network.named_parameters())
+    for name, p in output.predictor.network.named_parameters():
+        assert torch.equal(p, average[name])
+    assert any(not torch.equal(average[name], last[name]) for name in last)
+
+
+def test_the_same_seed_gives_the_same_model_and_paths_and_leaves_the_global_state_alone():
+    data = [entry()]
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, two = (quick_estimator(seed=3).train(data) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    other = quick_estimator(seed=4).train(data)
+    draw = lambda p, seed: next(p.predict(data, num_samples=5, seed=seed)).samples  # noqa: E731
+    assert np.array_equal(draw(one, 1), draw(two, 1))
+    assert not np.array_equal(draw(one, 1), draw(one, 2))
+    assert not np.array_equal(draw(one, 1), draw(other, 1))
+
+
+def test_paths_do_not_depend_on_the_prediction_batch(predictor):
+    data = [entry(240 - i) for i in range(5)]
+    together = [f.samples for f in predictor.predict(data, num_samples=3, seed=1)]
+    small = copy.deepcopy(predictor)
+    small.batch_size = 2
+    apart = [f.samples for f in small.predict(data, num_samples=3, seed=1)]
+    for a, b in zip(together, apart, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_training_on_from_a_predictor(predictor):
+    start = {name: t.clone() for name, t in predictor.network.state_dict().items()}
+    estimator = quick_estimator(lr=1e-9, ema_decay=None)
+    trained = estimator.train_from(predictor, [entry(seed=1)])
+    for name, p in trained.network.named_parameters():
+        assert torch.allclose(p, start[name], atol=1e-6), name
+    for name, t in predictor.network.state_dict().items():
+        assert torch.equal(t, start[name]), "the predictor itself was changed"
+    with pytest.raises(OptionError, match="not this estimator's"):
+        quick_estimator(hidden_size=9).train_from(predictor, [entry()])
+
+
+# -- GluonTS's own evaluation ----------------------------------------------------------------
+
+
+def test_make_evaluation_predictions_and_the_multivariate_evaluator(predictor):
+    forecasts, targets = make_evaluation_predictions(list_dataset(), predictor, num_samples=10)
+    evaluator = MultivariateEvaluator(quantiles=[0.1, 0.5, 0.9], target_agg_funcs={"sum": np.sum})
+    total, _ = evaluator(targets, forecasts, num_series=1)
+    assert 0 < total["mean_wQuantileLoss"] < 1 and 0 < total["m_sum_mean_wQuantileLoss"] < 1
+
+
+def test_evaluate_model(predictor):
+    _, template = split(list_dataset(), offset=-12)
+    test_data = template.generate_instances(6, windows=2)
+    metrics = [MSE(), MeanWeightedSumQuantileLoss([0.1, 0.5, 0.9])]
+    table = evaluate_model(predictor, test_data=test_data, metrics=metrics)
+    assert np.isfinite(table.to_numpy(dtype=float)).all()
+
+
+def test_backtest_metrics(predictor):
+    evaluator = MultivariateEvaluator(quantiles=[0.5], num_workers=0)
+    total, _ = backtest_metrics(list_dataset(), predictor, evaluator, num_samples=10)
+    assert np.isfinite(total["mean_wQuantileLoss"])
+
+
+def test_conveniences_of_a_forecast_work_for_several_series(predictor):
+    """GluonTS: ``mean_ts``, ``quantile_ts`` and ``plot`` raise on multivariate forecasts."""
+    data = entry(info={"columns": ["x", "y", "z"]})
+    (forecast,) = predictor.predict([data], num_samples=9)
+    assert isinstance(forecast, JointForecast)
+    assert list(forecast.mean_ts.columns) == ["x", "y", "z"]
+    np.testing.assert_array_equal(forecast.mean_ts.to_numpy(), forecast.mean)
+    np.testing.assert_array_equal(forecast.quantile_ts(0.9).to_numpy(), forecast.quantile(0.9))
+    assert len(forecast.plot().axes) >= 3
+    one = forecast.copy_dim(1)
+    assert one.samples.shape == (9, 6)
+
+
+# -- changing the sampler --------------------------------------------------------------------
+
+
+def test_the_sampler_can_be_changed(predictor):
+    data = [entry()]
+    usual = next(predictor.predict(data, num_samples=3, seed=0)).samples
+    changed = predictor.with_sampler("dpm_solver", steps=7, order=3)
+    drawn = next(changed.predict(data, num_samples=3, seed=0)).samples
+    assert not np.array_equal(usual, drawn)
+    direct = next(predictor.predict(data, num_samples=3, seed=0, sampler="ddim", steps=4)).samples
+    ddim = predictor.with_sampler("ddim", steps=4)
+    assert np.array_equal(direct, next(ddim.predict(data, num_samples=3, seed=0)).samples)
+    steps_only = next(predictor.predict(data, num_samples=3, seed=0, steps=3)).samples
+    three = predictor.with_sampler("dpm_solver", steps=3)
+    assert np.array_equal(steps_only, next(three.predict(data, num_samples=3, seed=0)).samples)
+    assert np.array_equal(usual, next(predictor.predict(data, num_samples=3, seed=0)).samples)
+    for wrong in ({"sampler": "ddmp"}, {"sampler": "ddim", "steps": 11}, {"steps": 0}):
+        with pytest.raises(OptionError):
+            next(predictor.predict(data, **wrong))
+
+
+# -- saving ----------------------------------------------------------------------------------
+
+LOAD = """
+import sys, numpy as np, pandas as pd
+from pathlib import Path
+from gluonts.model.predictor import Predictor
+predictor = Predictor.deserialize(Path(sys.argv[1]))
+target = np.load(sys.argv[2])
+data = [{"start": pd.Period("2024-01-01", "h"), "target": target, "item_id": "a"}]
+np.save(sys.argv[3], next(predictor.predict(data, num_samples=4, seed=9)).samples)
+"""
+
+
+@pytest.mark.parametrize("options", [{}, {"preset": "paper"}], ids=["default", "paper"])
+def test_serialize_round_trips_exactly_in_another_process(options, tmp_path):
+    predictor = quick_estimator(**options).train([entry()]).with_sampler("ddim", steps=4, eta=0.5)
+    saved = tmp_path / "model"
+    saved.mkdir()
+    predictor.serialize(saved)
+    assert {p.name for p in saved.iterdir()} == {
+        "model.safetensors", "config.json", "gluonts-config.json",
+    }  # fmt: skip
+    np.save(tmp_path / "target.npy", entry()["target"])
+    out = tmp_path / "samples.npy"
+    subprocess.run(
+        [sys.executable, "-c", LOAD, str(saved), str(tmp_path / "target.npy"), str(out)], check=True
+    )
+    here = next(predictor.predict([entry()], num_samples=4, seed=9)).samples
+    assert np.array_equal(here, np.load(out))
+
+
+def test_a_damaged_model_is_refused(predictor, tmp_path):
+    predictor.serialize(tmp_path)
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    whole, text = weights.read_bytes(), config.read_text()
+    weights.write_bytes(whole[:-8])
+    with pytest.raises(SavedModelError, match="truncated or altered"):
+        Predictor.deserialize(tmp_path)
+    weights.write_bytes(whole)
+    config.write_text(text.replace('"format": 1', '"format": 2'))
+    with pytest.raises(SavedModelError, match="format 2"):
+        Predictor.deserialize(tmp_path)
+    config.write_text(text[:100])
+    with pytest.raises(SavedModelError, match="no readable saved model"):
+        Predictor.deserialize(tmp_path)
+    config.write_text(text.replace('"hidden_size": 8', '"hidden_size": 9'))
+    with pytest.raises(SavedModelError, match="does not describe"):
+        Predictor.deserialize(tmp_path)
+    config.unlink()
+    with pytest.raises(SavedModelError):
+        Predictor.deserialize(tmp_path)
+
+
+def test_loading_imports_nothing_that_the_files_name(predictor, tmp_path):
+    """GluonTS's decoder imports any dotted name that it finds in its JSON."""
+    predictor.serialize(tmp_path)
+    (tmp_path / "trap_module.py").write_text("raise SystemExit('imported')")
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["columns"] = [{"__kind__": "type", "class": "trap_module.Trap"}]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    sys.path.insert(0, str(tmp_path))
+    try:
+        loaded = TimeGradPredictor.deserialize(tmp_path)
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert "trap_module" not in sys.modules
+    assert loaded.columns == config["columns"]
+
+
+def test_an_unnamed_plugin_is_not_half_saved(predictor, tmp_path):
+    from timediff.diffusion import SAMPLERS
+
+    own = predictor.with_sampler(SAMPLERS.build("ddim", steps=3))
+    assert np.isfinite(next(own.predict([entry()], num_samples=2)).samples).all()
+    with pytest.raises(SavedModelError, match="register"):
+        own.serialize(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_copies_draw_the_same(predictor):
+    for other in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):
+        a, b = (next(p.predict([entry()], num_samples=2, seed=1)).samples for p in (predictor, other))
+        assert np.array_equal(a, b)
+
+
+# -- the traps of GluonTS 0.17 that FINDINGS lists, each closed -------------------------------
+
+
+class Counter(Callback):
+    """Counts epochs."""
+
+    def __init__(self):
+        self.epochs = 0
+
+    def on_train_epoch_end(self, trainer, module):
+        self.epochs += 1
+
+
+def test_callbacks_are_still_there_in_the_second_training():
+    counter = Counter()
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [counter]}
+    estimator = quick_estimator(trainer_kwargs=kwargs)
+    estimator.train([entry()])
+    estimator.train([entry()])
+    assert counter.epochs == 2
+    assert kwargs["callbacks"] == [counter]
+
+
+def test_an_exception_in_training_is_raised_even_after_a_checkpoint():
+    class Fail(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 2:
+                raise RuntimeError("disk on fire")
+
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Fail()]}
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        quick_estimator(max_epochs=4, trainer_kwargs=kwargs).train([entry()])
+
+
+def test_training_goes_on_from_a_full_checkpoint_and_refuses_one_of_weights_only(tmp_path):
+    full = ModelCheckpoint(dirpath=tmp_path, filename="full", save_last=False)
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [full]}
+    quick_estimator(max_epochs=2, trainer_kwargs=kwargs, patience=99).train([entry()])
+    output = quick_estimator(max_epochs=3, patience=99).train_model(
+        [entry()], ckpt_path=str(tmp_path / "full.ckpt")
+    )
+    assert output.trainer.current_epoch == 3
+    assert output.trainer.global_step == 9
+    state = torch.load(tmp_path / "full.ckpt", weights_only=True)
+    torch.save({"state_dict": state["state_dict"]}, tmp_path / "weights.ckpt")
+    with pytest.raises(OptionError, match="weights only"):
+        quick_estimator().train([entry()], ckpt_path=str(tmp_path / "weights.ckpt"))
+    with pytest.raises(OptionError, match="cannot be read"):
+        quick_estimator().train([entry()], ckpt_path=str(tmp_path / "none.ckpt"))
+
+
+def test_nothing_is_written_to_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    list(quick_estimator(max_epochs=2).train([entry()]).predict([entry()], num_samples=2))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_logger_that_is_asked_for_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    from lightning.pytorch.loggers import CSVLogger
+
+    kwargs = {**QUICK["trainer_kwargs"], "logger": CSVLogger(tmp_path / "logs")}
+    quick_estimator(trainer_kwargs=kwargs).train([entry()])
+    assert list((tmp_path / "logs").rglob("metrics.csv"))
+
+
+def test_auto_is_cuda_before_mps_before_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert best_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert best_device() == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert best_device() == torch.device("cuda")
+    assert best_device("cpu") == torch.device("cpu")
+
+
+# -- mistakes --------------------------------------------------------------------------------
+
+
+def bad_entry(**changes):
+    data = entry(info={"columns": ["x", "y", "z"]})
+    return {**data, **changes}
+
+
+def infinite():
+    data = bad_entry()
+    data["target"][1, 30] = np.inf
+    return data
+
+
+def empty():
+    data = bad_entry()
+    data["target"][2] = np.nan
+    return data
+
+
+MISTAKES = [
+    (lambda: [], "no entries"),
+    (lambda: bad_entry(), "put it in a list"),
+    (lambda: [infinite()], "series 'y' of 'a' has the value inf at 2024-01-02 06:00"),
+    (lambda: [empty()], "series 'z' of 'a' has no observation"),
+    (lambda: [bad_entry(target=[["1", "two"], ["3", "4"]])], "not a table of numbers"),
+    (lambda: [bad_entry(target=np.zeros((2, 3, 4)))], r"shape \(2, 3, 4\)"),
+    (lambda: [bad_entry(target=np.zeros((3, 6)))], "has 6 steps"),
+    (lambda: [bad_entry(start=pd.Period("2024-01-01", "D"))], "frequency 'D', but the model 'h'"),
+    (lambda: [bad_entry(start="yesterday-ish")], "not a point in time"),
+    (lambda: [{"target": np.zeros((3, 50))}], "no field 'start'"),
+    (lambda: [entry(), entry(dim=2)], "entry number 1 has 2 series"),
+    (lambda: [bad_entry(observed_values=np.ones((2, 240)))], "observed_values"),
+    (lambda: [bad_entry(info={"columns": ["x"]})], "1 column names"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), MISTAKES, ids=[m for _, m in MISTAKES])
+def test_a_mistake_in_the_data_is_named(make, message):
+    with pytest.raises(DataError, match=message):
+        quick_estimator().train(make())
+
+
+def test_a_mistake_when_predicting_is_named(predictor):
+    with pytest.raises(DataError, match="has 2 series, but the model was trained on 3"):
+        next(predictor.predict([entry(dim=2)]))
+    with pytest.raises(DataError, match="no observation"):
+        next(predictor.predict([empty()]))
+    named = quick_estimator().train([bad_entry()])
+    with pytest.raises(DataError, match="column 0 .* is 'y', but the model was trained with 'x'"):
+        next(named.predict([bad_entry(info={"columns": ["y", "x", "z"]})]))
+    with pytest.raises(OptionError, match="num_samples"):
+        next(predictor.predict([entry()], num_samples=0))
+
+
+def test_a_nan_loss_is_an_error_with_a_way_out():
+    class Poison(Callback):
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                module.network.encoder.rnn.weight_hh_l0.data.fill_(np.nan)
+
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Poison()]}
+    with pytest.raises(TimediffError, match="loss became nan in epoch 1, batch 0: lower lr"):
+        quick_estimator(max_epochs=3, trainer_kwargs=kwargs).train([entry()])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lag": (1, 2)}, "did you mean 'lags'"),
+        ({"hiden_size": 3}, "did you mean 'hidden_size'"),
+        ({"preset": "papr"}, "did you mean 'paper'"),
+        ({"cell": "rnn"}, "gru, lstm"),
+        ({"sampler": "dpm"}, "dpm_solver"),
+        ({"dropout": 1.5}, "dropout is 1.5"),
+        ({"lags": [0, 1]}, "lags is 0"),
+        ({"denoiser_options": {"depth": 3}}, "depth"),
+        ({"schedule": "jsd", "parameterization": "epsilon"}, "x0"),
+        ({"lags": [1, 5000]}, "beyond the longest history"),
+        ({"location_scale": False}, "encoder_inputs"),
+    ],
+)
+def test_a_mistake_in_the_options_is_named(options, message):
+    with pytest.raises(OptionError, match=message):
+        quick_estimator(**options).train([entry()])
+
+
+def test_an_unknown_frequency_is_named():
+    with pytest.raises(OptionError, match="freq='hourly' is no frequency"):
+        TimeGradEstimator("hourly", 24)
+    with pytest.raises(OptionError, match="prediction_length is 0"):
+        TimeGradEstimator("h", 0)
+
+
+# -- missing values --------------------------------------------------------------------------
+
+
+def test_gaps_in_history_give_finite_forecasts():
+    data = entry()
+    data["target"][0, 50:170] = np.nan
+    data["target"][1, :30] = np.nan
+    data["target"][:, 100] = np.nan
+    data["target"][2, -20:] = np.nan
+    (forecast,) = quick_estimator().train([data]).predict([data], num_samples=5)
+    assert np.isfinite(forecast.samples).all()
+
+
+def test_a_constant_series_stays_nearly_constant():
+    data = entry()
+    data["target"][1] = 42.0
+    data["target"][2] = 0.0
+    (forecast,) = quick_estimator().train([data]).predict([data], num_samples=20)
+    assert np.abs(forecast.samples[:, :, 1] - 42).max() < 5
+    assert np.abs(forecast.samples[:, :, 2]).max() < 0.5
+
+
+def test_neither_training_nor_predicting_changes_the_data(predictor):
+    data = entry()
+    data["target"][0, 5] = np.nan
+    before = data["target"].copy()
+    quick_estimator().train([data])
+    list(predictor.predict([data], num_samples=2))
+    np.testing.assert_array_equal(before, data["target"])
+
+

@@ -1,0 +1,71 @@
+"""timediff: joint probabilistic forecasts of many series, by diffusion.
+
+>>> from timediff import TimeGradEstimator, load_dataset
+
+Names are imported when they are first used, so that importing the package stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from timediff.datasets import list_datasets, load_dataset
+    from timediff.diffusion import ConditionalDiffusion, NoiseSchedule, zero_terminal_snr
+    from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
+    from timediff.estimator import TimeGradEstimator
+    from timediff.forecast import JointForecast
+    from timediff.frames import from_long, from_wide, group_series, to_frame
+    from timediff.options import Options
+    from timediff.predictor import TimeGradPredictor
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ConditionalDiffusion": "diffusion",
+    "DataError": "errors",
+    "JointForecast": "forecast",
+    "NoiseSchedule": "diffusion",
+    "OptionError": "errors",
+    "Options": "options",
+    "SavedModelError": "errors",
+    "TimeGradEstimator": "estimator",
+    "TimeGradPredictor": "predictor",
+    "TimediffError": "errors",
+    "from_long": "frames",
+    "from_wide": "frames",
+    "group_series": "frames",
+    "list_datasets": "datasets",
+    "load_dataset": "datasets",
+    "to_frame": "frames",
+    "zero_terminal_snr": "diffusion",
+}
+
+__all__ = [
+    "ConditionalDiffusion",
+    "DataError",
+    "JointForecast",
+    "NoiseSchedule",
+    "OptionError",
+    "Options",
+    "SavedModelError",
+    "TimeGradEstimator",
+    "TimeGradPredictor",
+    "TimediffError",
+    "from_long",
+    "from_wide",
+    "group_series",
+    "list_datasets",
+    "load_dataset",
+    "to_frame",
+    "zero_terminal_snr",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'timediff' has no attribute {name!r}")
+    return getattr(import_module(f"timediff.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

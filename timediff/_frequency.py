@@ -1,0 +1,229 @@
+"""Frequencies: from the timestamps of a table to the periods GluonTS counts in, and back.
+
+pandas has two alphabets. Offsets (``ME``, ``QS-OCT``, ``h``) say which timestamps exist; periods
+(``M``, ``Q-SEP``, ``h``) number spans of time. Tables come in the first, GluonTS wants the second.
+Everything that knows about both is here, so that a forecast can be stamped the way its table was.
+"""
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.frequencies import to_offset
+
+from timediff.errors import DataError, OptionError
+
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_DAY = pd.Timedelta(days=1)
+_TICKS = {"H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
+# Mode of the steps in days -> the calendar frequencies that have such steps.
+_CALENDAR = (
+    (26, 35, ["MS", "ME", "BMS", "BME"]),
+    (88, 95, [f"{kind}-{month}" for kind in ("QS", "QE", "BQS", "BQE") for month in _MONTHS[-3:]]),
+    (363, 368, [f"{kind}-{month}" for kind in ("YS", "YE", "BYS", "BYE") for month in _MONTHS]),
+)
+
+
+def period(value: Any, freq: str) -> pd.Period:
+    """``pd.Period``, without pandas' warning on business days: GluonTS has nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return pd.Period(value, freq=freq)
+
+
+def period_alias(freq: str) -> str:
+    """The period frequency in which a series of this frequency is counted: ``ME`` → ``M``.
+
+    Raises:
+        OptionError: pandas does not know ``freq``, or has no period for it (``SME``, ``bh``, ...).
+    """
+    return _period_alias(_offsets(freq)[0])
+
+
+def infer(stamps: pd.DatetimeIndex) -> str:
+    """The frequency of sorted, unique timestamps, even where some are missing.
+
+    ``pd.infer_freq`` first; it gives up at the first gap, so then the calendar frequency that has
+    steps like the most common one and all of these timestamps, else that step itself.
+
+    Raises:
+        DataError: fewer than two timestamps.
+    """
+    if len(stamps) < 2:
+        raise DataError(f"cannot infer a frequency from {len(stamps)} timestamp(s): give freq=")
+    alias = pd.infer_freq(stamps) if len(stamps) > 2 else None
+    if alias is not None and _has_period(alias):
+        return alias
+    step = most_common_step(stamps)
+    candidates = [c for low, high, cs in _CALENDAR if low <= step.days <= high for c in cs]
+    if step == 7 * _DAY:
+        candidates = [f"W-{stamps[0].strftime('%a').upper()}"]
+    elif step == _DAY and stamps[-1] - stamps[0] > 13 * _DAY:
+        candidates = ["B"]  # two weekends went by without a single value
+    for candidate in candidates:
+        try:
+            locate(stamps, candidate)
+        except DataError:
+            continue
+        return candidate
+    return to_offset(step).freqstr
+
+
+def most_common_step(stamps: pd.DatetimeIndex) -> pd.Timedelta:
+    """The most common difference of neighbouring timestamps; the first one among equals."""
+    return pd.Timedelta(_mode(np.diff(stamps.as_unit("ns").asi8)))
+
+
+def is_subdaily(freq: str) -> bool:
+    """Whether the frequency is a fixed step shorter than a day (minutes, hours, ...)."""
+    offset = _offsets(freq)[0]
+    return isinstance(offset, pd.offsets.Tick) and pd.Timedelta(offset) < _DAY
+
+
+def locate(
+    index: pd.DatetimeIndex | pd.PeriodIndex, freq: str, labels: pd.Index | None = None
+) -> tuple[pd.Period, np.ndarray, dict[str, str]]:
+    """Where sorted timestamps lie on the grid of a frequency.
+
+    Args:
+        index: sorted timestamps without time zone, or periods.
+        freq: a pandas offset (``ME``) or period (``M``) alias.
+        labels: what to call the timestamps in an error, if not ``index`` itself.
+
+    Returns:
+        The first period; the number of steps from it to each timestamp; and ``freq`` and
+        ``phase`` as ``timestamps`` needs them to stamp later periods in the same way.
+
+    Raises:
+        DataError: a timestamp is not on the grid, or two fall on the same point of it.
+        OptionError: ``freq`` is no frequency.
+    """
+    labels = index if labels is None else labels
+    if isinstance(index, pd.PeriodIndex):
+        ordinals, n, info, alias = index.asi8, index.freq.n, {}, index.freqstr
+        if period_alias(freq) != alias:
+            raise DataError(f"the index has periods of frequency {alias!r}, freq= says {freq!r}")
+        start, bad = index[0], np.zeros(len(index), bool)
+    else:
+        offset, ordinals, phases = _layout(index, freq)
+        phase, n, alias = pd.Timedelta(_mode(phases)), offset.n, _period_alias(offset)
+        fits = isinstance(offset, pd.offsets.Tick) or pd.Timedelta(0) <= phase < _DAY
+        bad = phases != phase.value if fits else np.ones(len(index), bool)
+        start = period(index[0], alias)
+        if isinstance(offset, pd.offsets.Tick):
+            phase = index[0] - start.start_time
+        info = {"freq": offset.freqstr} | ({"phase": str(phase)} if phase else {})
+    bad |= ordinals % n != _mode(ordinals % n)
+    if bad.any():
+        raise DataError(
+            f"timestamp {labels[int(bad.argmax())]} is not on the grid of frequency {freq!r}: "
+            "resample the table, give another freq=, or give it a PeriodIndex (.to_period)"
+        )
+    rows = (ordinals - ordinals[0]) // n
+    repeated = np.flatnonzero(np.diff(rows) == 0)
+    if len(repeated):
+        raise DataError(f"timestamp {labels[int(repeated[0]) + 1]} appears more than once")
+    return start, rows, info
+
+
+def timestamps(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
+    """The timestamps of ``length`` periods from ``start``: the way back from ``locate``.
+
+    Without ``freq`` in ``info`` (the table had periods) each period is stamped with its start.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        ordinals = start.ordinal + start.freq.n * np.arange(length)
+        periods = pd.PeriodIndex.from_ordinals(ordinals, freq=start.freq.base)
+        if "freq" not in info:
+            return periods.start_time
+        stamps = _stamp(periods, to_offset(info["freq"])) + pd.Timedelta(info.get("phase", 0))
+        return pd.DatetimeIndex(stamps, freq=None)
+
+
+def _offsets(freq: str) -> list[pd.offsets.BaseOffset]:
+    """The layouts a frequency may mean: one for an offset alias, several for a bare period."""
+    match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", freq)
+    count, name, anchor = match.groups() if match else ("", "", None)
+    names = [freq]
+    if name in _TICKS:
+        names = [count + _TICKS[name]]
+    elif name in ("M", "Q", "Y", "A") and (anchor or "DEC") in _MONTHS:
+        unit = "Y" if name == "A" else name
+        end = anchor or "DEC"
+        begin = _MONTHS[(_MONTHS.index(end) + 1) % 12]
+        kinds = (("S", begin), ("E", end))
+        names = [
+            f"{count}{business}{unit}{kind}" + ("" if unit == "M" else f"-{month}")
+            for business in ("", "B")
+            for kind, month in kinds
+        ]
+    try:
+        return [to_offset(n) for n in names]
+    except ValueError as error:
+        raise OptionError(f"freq={freq!r} is no frequency pandas knows") from error
+
+
+def _period_alias(offset: pd.offsets.BaseOffset) -> str:
+    match = re.fullmatch(r"(\d*)B?([MQY])([SE])(?:-([A-Z]{3}))?", offset.freqstr)
+    alias = offset.freqstr
+    if match:
+        count, unit, kind, month = match.groups()
+        if kind == "S" and month:  # the span ends in the month before the one it starts in
+            month = _MONTHS[_MONTHS.index(month) - 1]
+        if unit == "Q":  # the same quarters under their usual name: Q-DEC, not Q-MAR
+            month = _MONTHS[9 + _MONTHS.index(month) % 3]
+        alias = f"{count}{unit}" + (f"-{month}" if month else "")
+    try:
+        period("2000-01-03", alias)
+    except ValueError as error:
+        raise OptionError(
+            f"frequency {offset.freqstr!r} has no period GluonTS could count in: use one of "
+            "s, min, h, D, B, W, MS, ME, QS, QE, YS, YE or a multiple of it"
+        ) from error
+    return alias
+
+
+def _has_period(alias: str) -> bool:
+    try:
+        period_alias(alias)
+    except OptionError:
+        return False
+    return True
+
+
+def _layout(
+    stamps: pd.DatetimeIndex, freq: str
+) -> tuple[pd.offsets.BaseOffset, np.ndarray, np.ndarray]:
+    """The offset, each timestamp's ordinal in its base frequency, its phase in nanoseconds."""
+    layouts = []
+    values = stamps.as_unit("ns").asi8
+    for offset in _offsets(freq):
+        if isinstance(offset, pd.offsets.Tick):
+            # phases of a step, not of its unit: 15min data may run at :07, :22, ...
+            phases = values % offset.nanos
+            return offset, (values - phases) // offset.nanos * offset.n, phases
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            periods = stamps.to_period(_period_alias(offset.base))
+            phases = values - _stamp(periods, offset).as_unit("ns").asi8
+        layouts.append((offset, periods.asi8, phases))
+    # A bare period ("M") does not say where it is stamped: the layout that explains most does.
+    return max(layouts, key=lambda item: int(((item[2] >= 0) & (item[2] < _DAY.value)).sum()))
+
+
+def _stamp(periods: pd.PeriodIndex, offset: pd.offsets.BaseOffset) -> pd.DatetimeIndex:
+    """The timestamp, at midnight, that an offset gives to each period of its base frequency."""
+    ends = isinstance(offset, pd.offsets.Week) or re.match(r"\d*B?[MQY]E", offset.freqstr)
+    stamps = periods.end_time.normalize() if ends else periods.start_time
+    if re.match(r"\d*B[MQY][SE]", offset.freqstr):
+        move = offset.base.rollback if ends else offset.base.rollforward
+        stamps = pd.DatetimeIndex([move(stamp) for stamp in stamps])
+    return stamps
+
+
+def _mode(values: np.ndarray) -> int:
+    unique, first, counts = np.unique(values, return_index=True, return_counts=True)
+    return int(unique[np.lexsort((first, -counts))[0]])

@@ -1,0 +1,103 @@
+"""Reading a user's table: its clock, its columns, its numbers. Errors name series and timestamp."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as dtypes
+
+from timediff._frequency import infer, is_subdaily, most_common_step
+from timediff.errors import DataError
+
+_DIALECTS = {
+    "id_column": ("unique_id", "item_id"),
+    "time_column": ("ds", "timestamp"),
+    "target_column": ("y", "target"),
+}
+
+
+def read_clock(
+    index: pd.DatetimeIndex | pd.PeriodIndex, freq: str | None
+) -> tuple[pd.DatetimeIndex | pd.PeriodIndex, str, dict[str, Any]]:
+    """The index without time zone, its frequency, and what brings the zone back."""
+    if isinstance(index, pd.PeriodIndex):
+        return index, index.freqstr if freq is None else freq, {}
+    if index.tz is None:
+        return index, infer(index) if freq is None else freq, {}
+    utc, local = index.tz_convert("UTC").tz_localize(None), index.tz_localize(None)
+    if freq is None and len(index) > 1:
+        # 23 hours: the day on which the clocks go forward
+        subdaily = most_common_step(utc) < pd.Timedelta(hours=23)
+    else:
+        subdaily = freq is not None and is_subdaily(freq)
+    clock = utc if subdaily else local
+    try:
+        zone = str(pd.Timestamp(0, tz=str(index.tz)).tz)
+    except (ValueError, LookupError, OSError):
+        zone = index.tz  # a zone without a name that pandas could look up
+    freq = infer(clock) if freq is None else freq
+    return clock, freq, {"tz": zone, "clock": "utc" if subdaily else "local"}
+
+
+def read_numbers(series: pd.Series, label: Hashable) -> np.ndarray:
+    """The values of one column as float32, NaN where missing."""
+    if dtypes.is_numeric_dtype(series.dtype) and not dtypes.is_complex_dtype(series.dtype):
+        values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        objects = series.astype(object)
+        numbers = pd.to_numeric(objects, errors="coerce")
+        if numbers.dtype.kind not in "fiub" or dtypes.is_datetime64_any_dtype(series.dtype):
+            numbers = pd.Series(np.nan, index=series.index)
+        bad = (numbers.isna() & objects.notna()).to_numpy()
+        if bad.any():
+            value = objects.iloc[int(bad.argmax())]
+            raise DataError(
+                f"series {label!r} at {first_of(bad, series.index)}: {value!r} is no number"
+            )
+        values = numbers.to_numpy(dtype=np.float64)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)
+    if np.isinf(values).any():
+        where = np.isinf(values)
+        value = series.iloc[int(where.argmax())]
+        raise DataError(
+            f"series {label!r} at {first_of(where, series.index)}: {value} is infinite or beyond "
+            "what float32 holds; make it NaN if it is missing"
+        )
+    return values
+
+
+def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
+    """The time column of a long table as timestamps."""
+    if dtypes.is_numeric_dtype(times.dtype):
+        raise DataError(f"column {times.name!r} holds {times.dtype}, not timestamps")
+    if not (dtypes.is_datetime64_any_dtype(times.dtype) or isinstance(times.dtype, pd.PeriodDtype)):
+        parsed = pd.to_datetime(times, errors="coerce")
+    else:
+        parsed = times
+    bad = parsed.isna().to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"series {ids.iloc[row]!r}: {times.iloc[row]!r} is no timestamp (row {row})"
+        )
+    return parsed
+
+
+def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:
+    """The column of a long table with this role."""
+    found = [c for c in ((name,) if name else _DIALECTS[role]) if c in frame.columns]
+    if len(found) != 1:
+        what = f"has both {found[0]!r} and {found[1]!r}" if found else "has no such column"
+        expected = repr(name) if name else " or ".join(map(repr, _DIALECTS[role]))
+        raise DataError(
+            f"{role}: the table {what} (expected {expected}, "
+            f"columns are {list(frame.columns)}): give {role}="
+        )
+    return str(found[0])
+
+
+def first_of(mask: Any, labels: pd.Index) -> Any:
+    """The label of the first true element."""
+    return labels[int(np.asarray(mask).argmax())]

@@ -1,0 +1,20 @@
+"""Conditional diffusion of vectors: pure torch, knows nothing of time series."""
+
+from timediff.diffusion.denoisers import DENOISERS, Denoiser
+from timediff.diffusion.model import ConditionalDiffusion
+from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
+from timediff.diffusion.samplers import SAMPLERS, Sampler
+from timediff.diffusion.schedule import SCHEDULES, NoiseSchedule, zero_terminal_snr
+
+__all__ = [
+    "DENOISERS",
+    "PARAMETERIZATIONS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "ConditionalDiffusion",
+    "Denoiser",
+    "NoiseSchedule",
+    "Parameterization",
+    "Sampler",
+    "zero_terminal_snr",
+]

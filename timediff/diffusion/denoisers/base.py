@@ -1,0 +1,53 @@
+"""What every denoiser is: a network of noisy data, step and condition."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import nn
+
+from timediff.registry import Registry
+from timediff.types import Float, Int, Tensor
+
+
+class Denoiser(nn.Module, ABC):
+    """``forward(x[*b, D], k[*b], h[*b, H]) -> [*b, D]``; knows no schedule.
+
+    It is split in two, so that a sampler does the first part once per time step and only the
+    second in every reverse step.
+    """
+
+    @abstractmethod
+    def condition(self, h: Float[Tensor, "*b h"]) -> Any:
+        """Everything that depends on the condition alone."""
+
+    @abstractmethod
+    def denoise(
+        self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], condition: Any
+    ) -> Float[Tensor, "*b d"]:
+        """The prediction for ``x`` at step ``k`` (of the shape ``*b``, or of ones: one for all)."""
+
+    def forward(
+        self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], h: Float[Tensor, "*b h"]
+    ) -> Float[Tensor, "*b d"]:
+        """Both parts."""
+        return self.denoise(x, k, self.condition(h))
+
+
+DENOISERS: Registry[Denoiser] = Registry("denoiser", Denoiser)
+
+
+def step_embedding(
+    k: Int[Tensor, "*b"], dim: int, decades: float, dtype: torch.dtype
+) -> Float[Tensor, "*b e"]:
+    """Sines and cosines of the step at ``dim`` frequencies, ``[*b, 2 * dim]``, for any step.
+
+    Args:
+        k: steps.
+        dim: number of frequencies.
+        decades: powers of ten from the first frequency, 1, to just before the last.
+        dtype: of the result.
+    """
+    frequency = 10.0 ** (torch.arange(dim, device=k.device) * (decades / dim))
+    angle = k.unsqueeze(-1) * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).to(dtype)

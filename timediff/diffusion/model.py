@@ -1,0 +1,104 @@
+r"""Conditional diffusion: the forward process, the loss, and the law of one reverse step.
+
+.. math:: q(x_k \mid x_0) = N(\alpha_k x_0,\ \sigma_k^2 I)
+
+A network, given :math:`x_k`, k and a condition h, predicts the noise or something equivalent; the
+mean squared error of that prediction is the training loss (Ho et al. 2020).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from timediff.diffusion.denoisers import Denoiser
+from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
+from timediff.diffusion.schedule import NoiseSchedule
+from timediff.registry import unknown_name
+from timediff.types import Float, Int, Tensor
+
+LOSSES = {"l2": F.mse_loss, "l1": F.l1_loss, "huber": F.smooth_l1_loss}
+
+
+class Prediction(NamedTuple):
+    """What the network says of a noisy ``x``: the clean data and the noise, each ``[*b, D]``."""
+
+    x0: Tensor
+    eps: Tensor
+
+
+class ConditionalDiffusion(nn.Module):
+    """A diffusion model of a vector ``x0[*b, D]`` given a condition ``h[*b, H]``.
+
+    Args:
+        denoiser: the network, ``forward(x[*b, D], k[*b], h[*b, H]) -> [*b, D]``.
+        schedule: signal and noise at each of the steps 0 .. K.
+        parameterization: what the network predicts: ``"epsilon"``, ``"x0"``, ``"v"``, ``"score"``
+            or an object.
+        loss: ``"l2"``, ``"l1"`` or ``"huber"`` (quadratic up to 1, then linear).
+
+    Raises:
+        OptionError: an unknown name, or a network that predicts epsilon or the score under a
+            schedule that ends in pure noise, from which it could not start.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        schedule: NoiseSchedule,
+        parameterization: str | Parameterization = "epsilon",
+        loss: str = "l2",
+    ):
+        super().__init__()
+        if loss not in LOSSES:
+            raise unknown_name("loss", loss, list(LOSSES))
+        self.denoiser, self.schedule = denoiser, schedule
+        self.parameterization = PARAMETERIZATIONS.build(parameterization)
+        self.error = LOSSES[loss]
+        if schedule.is_zero_terminal and self.parameterization.needs_signal:
+            raise unknown_name(
+                "parameterization for a schedule that ends in pure noise",
+                parameterization,
+                ["x0", "v"],
+            )
+
+    def q_sample(
+        self, x0: Float[Tensor, "*b d"], k: Int[Tensor, "*b"], eps: Float[Tensor, "*b d"]
+    ) -> Float[Tensor, "*b d"]:
+        """Noisy data after k steps: ``alpha_k x0 + sigma_k eps``."""
+        alpha, sigma = self.schedule(k, x0.dtype)
+        return alpha * x0 + sigma * eps
+
+    def loss(
+        self,
+        x0: Float[Tensor, "*b d"],
+        h: Float[Tensor, "*b h"],
+        generator: torch.Generator | None = None,
+    ) -> Float[Tensor, "*b d"]:
+        """The denoising error at a random step, UNREDUCED: masking and averaging are the caller's.
+
+        Args:
+            x0: clean data; not changed.
+            h: condition.
+            generator: source of the steps and the noise; the global one if None.
+        """
+        device = x0.device
+        k = torch.randint(
+            1, self.schedule.num_steps + 1, x0.shape[:-1], generator=generator, device=device
+        )
+        eps = torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype)
+        alpha, sigma = self.schedule(k, x0.dtype)
+        target = self.parameterization.target(x0, eps, alpha, sigma)
+        output = self.denoiser(self.q_sample(x0, k, eps), k, h)
+        return self.parameterization.weight(alpha, sigma) * self.error(
+            output, target, reduction="none"
+        )
+
+    def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
+        """Clean data and noise in ``x`` at step k, given what ``denoiser.condition(h)`` returned."""
+        step = torch.full((1,) * (x.ndim - 1), k, device=x.device)
+        output = self.denoiser.denoise(x, step, condition)
+        alpha, sigma = self.schedule(step, x.dtype)
+        to = self.parameterization
+        return Prediction(to.to_x0(output, x, alpha, sigma), to.to_eps(output, x, alpha, sigma))

@@ -1,0 +1,156 @@
+r"""The loop of the reverse chain, from :math:`x_K` down to :math:`x_0`.
+
+A sampler writes one method, ``step``: from step k to an earlier step j. Which steps are visited,
+where the chain starts and where the noise comes from is decided here.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from timediff.diffusion.model import ConditionalDiffusion, Prediction
+from timediff.errors import OptionError
+from timediff.registry import Registry, unknown_name
+from timediff.types import Float, Tensor
+
+SPACINGS = ("uniform", "quadratic", "logsnr")
+
+Noise = Callable[[], Tensor]
+
+
+class Start(NamedTuple):
+    """Mean and variance of the clean data, tensors that broadcast to ``[*b, D]`` or floats.
+
+    A schedule that does not end at zero signal ends, for such data, at
+    :math:`N(\\alpha_K m,\\ \\alpha_K^2 v + \\sigma_K^2)`, not at N(0, 1) (compare Lin et al.
+    2024). The default is right for standardised data and for schedules that end in pure noise.
+    """
+
+    mean: Tensor | float = 0.0
+    variance: Tensor | float = 1.0
+
+
+class Chain:
+    """One run of the reverse chain: the model with its condition, the noise, and the past.
+
+    Attributes:
+        past: ``(k, x0)`` of the earlier evaluations of this run, for multistep methods.
+    """
+
+    def __init__(self, model: ConditionalDiffusion, condition: object, noise: Noise):
+        self.model, self.condition, self.noise = model, condition, noise
+        self.past: list[tuple[int, Tensor]] = []
+
+    def predict(self, x: Float[Tensor, "*b d"], k: int) -> Prediction:
+        """Clean data and noise that the network sees in ``x``."""
+        return self.model.predict(x, k, self.condition)
+
+    def at(self, k: int) -> tuple[float, float]:
+        """``(alpha_k, sigma_k)``."""
+        return self.model.schedule.at(k)
+
+
+class Sampler(ABC):
+    """A way down the reverse chain.
+
+    Args:
+        steps: how many steps to take: a number up to K, None for all K, or the very steps to
+            visit, falling, each in 1 .. K (0 is always the end).
+        spacing: how a number of steps is laid out: ``"uniform"`` in k, ``"quadratic"`` (denser near
+            the data) or ``"logsnr"`` (uniform in the logarithm of alpha / sigma).
+
+    Raises:
+        OptionError: a number of steps below 1, or an unknown spacing.
+    """
+
+    def __init__(self, steps: int | Sequence[int] | None = None, spacing: str = "uniform"):
+        if spacing not in SPACINGS:
+            raise unknown_name("spacing", spacing, list(SPACINGS))
+        if isinstance(steps, int) and steps < 1:
+            raise OptionError(f"steps is {steps}: a sampler takes at least one step")
+        self.steps, self.spacing = steps, spacing
+
+    @abstractmethod
+    def step(
+        self, chain: Chain, x: Float[Tensor, "*b d"], k: int, j: int
+    ) -> Float[Tensor, "*b d"]:
+        """From ``x`` at step k to step j < k."""
+
+    def timesteps(self, model: ConditionalDiffusion) -> list[int]:
+        """The steps visited, from K (or the first one asked for) down to 0.
+
+        Raises:
+            OptionError: more steps than the schedule has, or a step outside 1 .. K.
+        """
+        top, schedule = model.schedule.num_steps, model.schedule
+        if self.steps is not None and not isinstance(self.steps, int):
+            visited = [*map(int, self.steps), 0]
+            if not all(k > j for k, j in pairwise(visited)) or visited[0] > top:
+                raise OptionError(f"steps must fall from at most {top} to at least 1: {self.steps}")
+            return visited
+        count = top if self.steps is None else self.steps
+        if count > top:
+            raise OptionError(f"steps is {count}, but the model was trained with {top}: take fewer")
+        if self.spacing == "logsnr":
+            levels = np.array([schedule.at(k) for k in range(1, top + 1)])
+            ratio = np.log(np.maximum(levels[:, 0], 1e-12) / levels[:, 1])
+            wanted = np.linspace(ratio[-1], ratio[0], count)
+            nearest = 1 + np.abs(ratio[None, :] - wanted[:, None]).argmin(axis=1)
+        else:
+            power = 2 if self.spacing == "quadratic" else 1
+            nearest = np.round(top * np.linspace(1.0, 0.0, count, endpoint=False) ** power)
+        visited = [*nearest.astype(int), 0]
+        # rounding may let two steps fall on one k: push apart, without leaving 1 .. K
+        for i in range(1, count):
+            visited[i] = min(visited[i], visited[i - 1] - 1)
+        for i in range(count - 1, -1, -1):
+            visited[i] = max(visited[i], visited[i + 1] + 1)
+        return [int(k) for k in visited]
+
+    def sample(
+        self,
+        model: ConditionalDiffusion,
+        h: Float[Tensor, "*b h"],
+        noise: Noise,
+        start: Start | None = None,
+    ) -> Float[Tensor, "*b d"]:
+        """Draw one vector for each condition.
+
+        Args:
+            model: the diffusion.
+            h: conditions.
+            noise: called without arguments, returns standard normal ``[*b, D]``; the first call
+                gives the start.
+            start: moments of the clean data; standardised if None.
+        """
+        chain = Chain(model, model.denoiser.condition(h), noise)
+        visited = self.timesteps(model)
+        start = start or Start()
+        alpha, sigma = chain.at(visited[0])
+        variance = alpha**2 * torch.as_tensor(start.variance, device=h.device) + sigma**2
+        x = alpha * start.mean + variance.sqrt() * noise()
+        for k, j in pairwise(visited):
+            x = self.step(chain, x, k, j)
+        return x
+
+
+SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler)
+
+
+def posterior(chain: Chain, k: int, j: int) -> tuple[float, float, float]:
+    r"""The law of :math:`x_j` given :math:`x_k` and :math:`x_0`, and the forward variance.
+
+    :math:`q(x_j \mid x_k, x_0) = N(a\,x_k + b\,x_0,\ s^2)` for any j < k (Ho et al. 2020, eq. 7).
+
+    Returns:
+        ``a``, ``b`` and the variance ``s ** 2``.
+    """
+    (alpha_k, sigma_k), (alpha_j, sigma_j) = chain.at(k), chain.at(j)
+    ratio = alpha_k / alpha_j
+    added = sigma_k**2 - ratio**2 * sigma_j**2  # variance the forward process adds from j to k
+    variance = added * sigma_j**2 / sigma_k**2
+    return ratio * sigma_j**2 / sigma_k**2, alpha_j * added / sigma_k**2, variance

@@ -1,0 +1,143 @@
+"""GluonTS entries in, checked arrays out. One of the two transposes of the package is here."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.dataset.field_names import FieldName
+
+from timediff._frequency import period, period_alias
+from timediff.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One entry of a dataset, checked.
+
+    Attributes:
+        item_id: as in the entry.
+        start: time of the first value.
+        values: ``(T, D)`` float32, NaN where missing.
+        univariate: whether the entry's target had one axis; its forecast has none for series.
+        info: as in the entry; ``info["columns"]`` names the series.
+    """
+
+    item_id: str | None
+    start: pd.Period
+    values: np.ndarray
+    univariate: bool
+    info: dict[str, Any] | None
+
+    def name(self, series: int) -> str:
+        """A name of one series for a message."""
+        columns = (self.info or {}).get("columns")
+        column = repr(columns[series]) if columns is not None else f"number {series}"
+        return f"series {column}" + (f" of {self.item_id!r}" if self.item_id else "")
+
+    @property
+    def title(self) -> str:
+        """A name of the entry for a message."""
+        return repr(self.item_id) if self.item_id else f"the entry that starts at {self.start}"
+
+    def check_observed(self) -> None:
+        """Raise a DataError if a series has no observation at all."""
+        empty = np.isnan(self.values).all(axis=0)
+        if empty.any():
+            raise DataError(
+                f"{self.name(int(empty.argmax()))} has no observation from {self.start} on: "
+                "leave it out"
+            )
+
+
+def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
+    """Check one entry.
+
+    Args:
+        entry: ``start`` and ``target``, ``(D, T)`` or ``(T,)``; NaN is missing, and so is what an
+            ``observed_values`` field of the same shape marks with 0.
+        position: of the entry in its dataset, for messages.
+        freq: the frequency that is expected.
+
+    Raises:
+        DataError: a field is missing, the target is not numeric or has the wrong number of axes,
+            a value is infinite, or the frequency is another one.
+    """
+    item_id = entry.get(FieldName.ITEM_ID)
+    name = repr(item_id) if item_id is not None else f"entry number {position}"
+    for field in (FieldName.START, FieldName.TARGET):
+        if field not in entry:
+            raise DataError(f"{name} has no field {field!r}: give a start and a target")
+    start = _start(entry[FieldName.START], name, freq)
+    try:
+        target = np.asarray(entry[FieldName.TARGET], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the target of {name} is not a table of numbers: {error}") from error
+    if target.ndim not in (1, 2):
+        raise DataError(f"the target of {name} has shape {target.shape}, not (D, T) or (T,)")
+    info = entry.get("info")
+    columns = (info or {}).get("columns")
+    if columns is not None and len(columns) != (len(target) if target.ndim == 2 else 1):
+        raise DataError(f"{name} has {len(columns)} column names for a target {target.shape}")
+    mask = entry.get(FieldName.OBSERVED_VALUES)
+    if mask is not None:
+        if np.shape(mask) != target.shape:
+            raise DataError(
+                f"observed_values of {name} has shape {np.shape(mask)}, its target {target.shape}"
+            )
+        target = np.where(np.asarray(mask, dtype=bool), target, np.nan)
+    panel = Panel(
+        item_id=None if item_id is None else str(item_id),
+        start=start,
+        values=np.ascontiguousarray(np.atleast_2d(target).T),
+        univariate=target.ndim == 1,
+        info=info,
+    )
+    with np.errstate(over="ignore"):
+        single = panel.values.astype(np.float32)
+    bad = np.argwhere(np.isinf(single))
+    if len(bad):
+        time, column = map(int, bad[0])
+        raise DataError(
+            f"{panel.name(column)} has the value {panel.values[time, column]} at {start + time}, "
+            "which is infinite in single precision: replace it by NaN if it is missing"
+        )
+    return dataclasses.replace(panel, values=single)
+
+
+def _start(start: Any, name: str, freq: str) -> pd.Period:
+    if not isinstance(start, pd.Period):
+        try:
+            return period(start, period_alias(freq))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"the start of {name}, {start!r}, is not a point in time") from error
+    expected = period("2000-01-01", period_alias(freq)).freq
+    if start.freq != expected:
+        raise DataError(
+            f"{name} has frequency {start.freqstr!r}, but the model {expected.freqstr!r}: "
+            "resample the data, or make the model with their freq"
+        )
+    return start
+
+
+def read_dataset(dataset: Iterable[Any], freq: str) -> list[Panel]:
+    """Check all entries of a dataset; it is read once, so a generator will do.
+
+    Raises:
+        DataError: see :func:`read_entry`; or there is no entry, or their numbers of series differ.
+    """
+    if isinstance(dataset, Mapping):
+        raise DataError("a dataset is a list of entries, this is a single one: put it in a list")
+    panels = [read_entry(entry, i, freq) for i, entry in enumerate(dataset)]
+    if not panels:
+        raise DataError("the dataset has no entries")
+    first = panels[0]
+    for i, other in enumerate(panels):
+        if other.values.shape[1] != first.values.shape[1]:
+            raise DataError(
+                f"entry number {i} has {other.values.shape[1]} series, the first has "
+                f"{first.values.shape[1]}: one model forecasts a fixed set of series"
+            )
+    return panels

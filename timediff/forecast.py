@@ -1,0 +1,49 @@
+"""A GluonTS forecast whose conveniences also work for several series."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.model.forecast import SampleForecast
+
+
+class JointForecast(SampleForecast):
+    """Joint sample paths of several series.
+
+    Everything of :class:`gluonts.model.forecast.SampleForecast`; what raises there for a forecast
+    of more than one series gives a table with a column per series here.
+
+    Attributes:
+        samples: ``(S, P, D)``, or ``(S, P)`` for a dataset whose targets have one axis.
+    """
+
+    @property
+    def columns(self) -> list[Any]:
+        """Names of the series: those of ``info["columns"]``, else their numbers."""
+        count = self.samples.shape[2] if self.samples.ndim == 3 else 1
+        return list((self.info or {}).get("columns") or range(count))
+
+    def _table(self, values: np.ndarray) -> pd.Series | pd.DataFrame:
+        if values.ndim == 1:
+            return pd.Series(values, index=self.index)
+        return pd.DataFrame(values, index=self.index, columns=self.columns)
+
+    @property
+    def mean_ts(self) -> pd.Series | pd.DataFrame:  # type: ignore[override]
+        """The mean, indexed by time."""
+        return self._table(self.mean)
+
+    def quantile_ts(self, q: float | str) -> pd.Series | pd.DataFrame:  # type: ignore[override]
+        """A quantile, indexed by time."""
+        return self._table(self.quantile(q))
+
+    def plot(self, **options: Any) -> Any:  # type: ignore[override]
+        """A fan chart for each series; see :func:`timediff.plot.fan_chart`.
+
+        For a forecast of one series with one axis, GluonTS's own plot.
+        """
+        if self.samples.ndim == 2:
+            return super().plot(**options)
+        from timediff.plot import fan_chart
+
+        return fan_chart(self, **options)

@@ -1,0 +1,218 @@
+"""Tables in, tables out: pandas frames to GluonTS entries and forecasts back to frames.
+
+A table becomes one multivariate entry ``{"start": pd.Period, "target": float32 (D, T), "item_id",
+"info"}``. A value that is not there is NaN and stays NaN; no argument is ever changed. ``info``
+carries what a period cannot: the column labels and how the table stamped its rows.
+
+GluonTS's own ``PandasDataset`` and ``MultivariateGrouper`` do the same job, but lose the column
+names, reject gaps and month ends, and fill series that are not there with zeros or means.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gluonts.model.forecast import Forecast
+
+from timediff._frequency import locate, timestamps
+from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
+from timediff.errors import DataError, OptionError
+
+
+def from_wide(
+    frame: pd.DataFrame, *, freq: str | None = None, item_id: str = "frame"
+) -> list[dict[str, Any]]:
+    """Turn a wide table (time × series) into a GluonTS dataset of one multivariate entry.
+
+    Rows may come in any order; a time step without a row becomes a row of NaN. Time zones: steps
+    shorter than a day are counted in UTC, longer ones by the local calendar (a local day may have
+    23 hours); ``to_frame`` gives the zone back.
+
+    Args:
+        frame: ``DatetimeIndex`` or ``PeriodIndex`` × one numeric column per series. Not changed.
+        freq: pandas offset or period alias; by default inferred, gaps or not.
+        item_id: name of the entry.
+
+    Returns:
+        A list of one entry, ``target`` of shape (D, T). ``info["columns"]`` holds the labels.
+
+    Raises:
+        DataError: no data; a timestamp twice or off the grid; a value that is no finite number.
+        OptionError: ``freq`` is no frequency.
+    """
+    if not len(frame) or not len(frame.columns):
+        raise DataError(f"the table is empty: {len(frame)} rows × {len(frame.columns)} series")
+    if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        raise DataError(
+            f"the index holds {frame.index.dtype}, not timestamps: set it with "
+            "frame.set_index(pd.to_datetime(...))"
+        )
+    if frame.index.hasnans:
+        raise DataError(f"row {int(frame.index.isna().argmax())} has no timestamp")
+    if not frame.columns.is_unique:
+        raise DataError(f"column {first_of(frame.columns.duplicated(), frame.columns)!r} is twice")
+    if not frame.index.is_monotonic_increasing:
+        frame = frame.sort_index()
+    if not frame.index.is_unique:
+        twice = first_of(frame.index.duplicated(), frame.index)
+        raise DataError(f"timestamp {twice} appears more than once")
+    stamps, freq, info = read_clock(frame.index, freq)
+    start, rows, layout = locate(stamps, freq, labels=frame.index)
+    length, width = int(rows[-1]) + 1, len(frame.columns)
+    if length > 1000 * len(frame) and length * width > 10**8:
+        gap = int(np.diff(rows).argmax())
+        raise DataError(
+            f"{len(frame)} rows would become {length} of frequency {freq!r}: there is nothing "
+            f"between {frame.index[gap]} and {frame.index[gap + 1]}. Is a timestamp wrong?"
+        )
+    target = np.full((width, length), np.nan, dtype=np.float32)
+    for i, label in enumerate(frame.columns):
+        target[i, rows] = read_numbers(frame.iloc[:, i], label)
+    info = {"columns": frame.columns.tolist()} | layout | info
+    return [{"start": start, "target": target, "item_id": item_id, "info": info}]
+
+
+def from_long(
+    frame: pd.DataFrame,
+    *,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    target_column: str | None = None,
+    freq: str | None = None,
+) -> list[dict[str, Any]]:
+    """Turn a long table (one row per series and time) into one multivariate entry.
+
+    Series keep the order in which they first appear. Where a series has no row it has NaN.
+
+    Args:
+        frame: columns ``unique_id, ds, y`` or ``item_id, timestamp, target``. Not changed.
+        id_column: name of the column with the series, where it is neither of these.
+        time_column: name of the column with the timestamps.
+        target_column: name of the column with the values.
+        freq: as in ``from_wide``.
+
+    Returns:
+        As ``from_wide``.
+
+    Raises:
+        DataError: a column is missing or ambiguous; a (series, timestamp) pair comes twice; and
+            all that ``from_wide`` raises.
+    """
+    given = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
+    ids, time, target = (find_column(frame, role, name) for role, name in given.items())
+    if frame[ids].isna().any():
+        raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
+    table = frame[[ids, time, target]].assign(
+        **{str(ids): frame[ids].astype(object), str(time): read_times(frame[time], frame[ids])}
+    )
+    twice = table.duplicated([ids, time])
+    if twice.any():
+        series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]
+        raise DataError(f"series {series!r} has more than one value at {stamp}")
+    wide = table.pivot(index=time, columns=ids, values=target)
+    return from_wide(wide[table[ids].unique()], freq=freq)
+
+
+def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> list[dict[str, Any]]:
+    """Join univariate GluonTS entries into one multivariate entry, aligned on time.
+
+    Starts and lengths may differ: a step that a series does not have is NaN. Only ``start``,
+    ``target`` and ``item_id`` are read; other fields of the entries have no place in a joint one.
+
+    Args:
+        dataset: entries with a ``start`` of type ``pd.Period`` and a ``target`` of shape (T,).
+        item_id: name of the joint entry.
+
+    Returns:
+        A list of one entry with ``target`` (D, T); ``info["columns"]`` holds the item ids.
+
+    Raises:
+        DataError: no entries; one that is empty, not univariate, of another frequency or phase,
+            with an infinite value, or with an ``item_id`` that another one has too.
+    """
+    entries = list(dataset)
+    if not entries:
+        raise DataError("there are no series to group")
+    names = [entry.get("item_id", str(i)) for i, entry in enumerate(entries)]
+    if len(set(names)) < len(names):
+        raise DataError(f"two series have the item_id {max(names, key=names.count)!r}")
+    values = [np.asarray(entry["target"], dtype=np.float64) for entry in entries]
+    first = entries[0]["start"]
+    for name, entry, series in zip(names, entries, values, strict=True):
+        start = entry["start"]
+        if series.ndim != 1 or not len(series):
+            raise DataError(f"series {name!r}: target has shape {series.shape}, expected (T,)")
+        if not isinstance(start, pd.Period):
+            raise DataError(f"series {name!r}: start is a {type(start).__name__}, not a pd.Period")
+        if start.freq != first.freq:
+            raise DataError(
+                f"series {name!r} has frequency {start.freqstr!r}, "
+                f"series {names[0]!r} has {first.freqstr!r}"
+            )
+        if (start.ordinal - first.ordinal) % first.freq.n:
+            raise DataError(f"series {name!r} starts at {start}, between the steps from {first}")
+    start = min(entry["start"] for entry in entries)
+    offsets = [(entry["start"].ordinal - start.ordinal) // start.freq.n for entry in entries]
+    length = max(offset + len(series) for offset, series in zip(offsets, values, strict=True))
+    target = np.full((len(values), length), np.nan, dtype=np.float32)
+    for row, name, offset, series in zip(target, names, offsets, values, strict=True):
+        stamps = timestamps(start + offset, len(series), {})
+        row[offset : offset + len(series)] = read_numbers(pd.Series(series, stamps), name)
+    return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
+
+
+def to_frame(
+    forecast: Forecast, quantiles: Sequence[float] = (0.05, 0.5, 0.95), samples: bool = False
+) -> pd.DataFrame:
+    """Write a forecast as a long table, stamped and labelled like the table it was made from.
+
+    Args:
+        forecast: samples of shape (S, P, D) or (S, P); ``info`` as ``from_wide`` wrote it, or none.
+        quantiles: levels in [0, 1]; estimated as GluonTS does (nearest rank).
+        samples: the sample paths themselves instead of their mean and quantiles.
+
+    Returns:
+        Columns ``series, timestamp, mean`` and one per quantile, named by its level ("0.05"); or
+        with ``samples`` the columns ``series, timestamp, sample, value``. One series after another.
+
+    Raises:
+        DataError: ``info["columns"]`` has another length than the forecast has series, or sample
+            paths are asked of a forecast that has none.
+        OptionError: a quantile is not in [0, 1].
+    """
+    wrong = [q for q in quantiles if not 0 <= q <= 1]
+    if wrong:
+        raise OptionError(f"quantiles: {wrong[0]} is not in [0, 1]")
+    info = forecast.info or {}
+    mean = np.asarray(forecast.mean)
+    width = 1 if mean.ndim == 1 else mean.shape[1]
+    default = [forecast.item_id or "0"] if width == 1 else [str(i) for i in range(width)]
+    columns = info.get("columns", default)
+    if len(columns) != width:
+        raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
+    stamps = timestamps(forecast.start_date, len(mean), info)
+    if info.get("clock") == "local":
+        first = np.ones(len(stamps), dtype=bool)
+        stamps = stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
+    elif "tz" in info:
+        stamps = stamps.tz_localize("UTC").tz_convert(info["tz"])
+    repeat = 1
+    if samples:
+        if not hasattr(forecast, "samples"):
+            raise DataError(f"a {type(forecast).__name__} has no sample paths")
+        paths = np.asarray(forecast.samples).reshape(-1, len(mean), width)
+        repeat = len(paths)
+        # (S, P, D) -> (D, P, S): series slowest, sample fastest
+        body = {
+            "sample": np.tile(np.arange(repeat), len(mean) * width),
+            "value": paths.transpose(2, 1, 0).ravel(),
+        }
+    else:
+        levels = {f"{q:g}": np.asarray(forecast.quantile(float(q))) for q in quantiles}
+        body = {
+            name: v.reshape(-1, width).T.ravel() for name, v in ({"mean": mean} | levels).items()
+        }
+    labels = pd.Index(columns, tupleize_cols=False).repeat(len(mean) * repeat)
+    when = stamps[np.tile(np.repeat(np.arange(len(mean)), repeat), width)]
+    return pd.DataFrame({"series": labels, "timestamp": when} | body)

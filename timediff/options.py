@@ -1,0 +1,226 @@
+"""Every option of the model and its training, once: name, default, meaning; and the presets."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from timediff.diffusion import DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES
+from timediff.diffusion.model import LOSSES
+from timediff.errors import OptionError
+from timediff.network.encoder import CELLS
+from timediff.network.scaling import SCALERS
+from timediff.registry import unknown_name
+
+Plugin = Any  # a registered name, or an object
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a TimeGrad model is made of. ``None`` means: worked out from the data.
+
+    Attributes:
+        context_length: steps the RNN reads before the forecast; the prediction length if None.
+        lags: earlier values given to each step; from the frequency, capped by the history, if None;
+            ``"published"`` for those of the reference code.
+        season: steps of the longest season of the profile; from the frequency if None.
+        profile_seasons: past seasons of which mean and spread are an input; 0 for none.
+        scaling: ``"mean"`` absolute value, ``"standard"``, ``"robust"`` (median, quartiles),
+            ``"none"``.
+        scale_window: what a scale is computed from: the whole ``"series"`` or the ``"context"``.
+        embedding_dim: length of the learned embedding of each series; 0 for none.
+        cell: ``"gru"`` or ``"lstm"``.
+        hidden_size: units of the RNN.
+        num_layers: layers of the RNN.
+        dropout: probability in the denoiser and between the layers of the RNN.
+        cond_dim: length of the condition, a linear map of the RNN's state; None takes the state.
+        location_scale: whether a head shared by all series predicts location and scale, and the
+            diffusion models the standardised residual (else the scaled value itself).
+        head_width: units of each of the head's two hidden layers.
+        encoder_inputs: what of the past the RNN reads beside the calendar: ``"lags"``, the
+            standardised ``"residuals"`` of the step before, or ``"both"``.
+        denoiser: ``"mlp"``, ``"wavenet"`` or a :class:`~timediff.diffusion.Denoiser`.
+        denoiser_options: keyword arguments of a named denoiser.
+        diff_steps: K, the number of noising steps.
+        schedule: ``"linear"``, ``"cosine"``, ``"quadratic"``, ``"sigmoid"``, ``"constant"``,
+            ``"jsd"`` or a :class:`~timediff.diffusion.NoiseSchedule`.
+        beta_start: first variance of a schedule given by its betas.
+        beta_end: last variance of a schedule given by its betas.
+        zero_terminal: rescale the schedule to end in pure noise.
+        parameterization: ``"v"``, ``"epsilon"``, ``"x0"``, ``"score"`` or an object.
+        loss: ``"l2"``, ``"l1"`` or ``"huber"``.
+        loss_window: average the loss over ``"all"`` steps of a window, or the ``"horizon"``.
+        sampler: ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a :class:`~timediff.diffusion.Sampler`.
+        steps: reverse steps of a named sampler; all K if None.
+        sampler_options: further keyword arguments of a named sampler.
+        start: where the chain starts without a location-scale head: from ``"standard"`` noise as
+            published, or from the moments of the ``"context"``.
+        bound_samples: keep what is drawn within the range that training saw.
+        batch_size: windows of a training batch.
+        num_batches_per_epoch: batches of an epoch.
+        max_epochs: epochs, unless stopped early.
+        lr: learning rate at the start.
+        max_lr: peak of a one-cycle learning rate; None keeps ``lr`` and lets it fall to 0.
+        weight_decay: of Adam.
+        gradient_clip: largest norm of a gradient; None does not clip.
+        ema_decay: decay of the average of weights that the predictor gets; None for no average.
+        validation_windows: windows held out at the end of the training data, when no validation
+            data are given, to stop early and keep the best weights; capped at a tenth of the
+            history; 0 trains on everything to the end.
+        patience: epochs without a better validation loss before training stops.
+        prediction_batch: windows drawn at a time when predicting.
+    """
+
+    context_length: int | None = None
+    lags: Sequence[int] | str | None = None
+    season: int | None = None
+    profile_seasons: int = 8
+    scaling: str = "standard"
+    scale_window: str = "series"
+    embedding_dim: int = 8
+    cell: str = "gru"
+    hidden_size: int = 64
+    num_layers: int = 1
+    dropout: float = 0.1
+    cond_dim: int | None = None
+    location_scale: bool = True
+    head_width: int = 64
+    encoder_inputs: str = "residuals"
+    denoiser: Plugin = "mlp"
+    denoiser_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    diff_steps: int = 100
+    schedule: Plugin = "cosine"
+    beta_start: float = 1e-4
+    beta_end: float = 0.1
+    zero_terminal: bool = False
+    parameterization: Plugin = "v"
+    loss: str = "l2"
+    loss_window: str = "all"
+    sampler: Plugin = "dpm_solver"
+    steps: int | None = 5
+    sampler_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    start: str = "context"
+    bound_samples: bool = True
+    batch_size: int = 64
+    num_batches_per_epoch: int = 50
+    max_epochs: int = 20
+    lr: float = 1e-3
+    max_lr: float | None = None
+    weight_decay: float = 1e-6
+    gradient_clip: float | None = 1.0
+    ema_decay: float | None = 0.99
+    validation_windows: int = 14
+    patience: int = 5
+    prediction_batch: int = 32
+
+    def __post_init__(self) -> None:
+        if self.lags is not None and not isinstance(self.lags, str):
+            object.__setattr__(self, "lags", tuple(sorted(set(map(int, self.lags)))))
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if isinstance(value, str) and value not in known:
+                raise unknown_name(name, value, list(known))
+        for name, low, high in RANGES:
+            values = getattr(self, name)
+            for value in values if isinstance(values, tuple) else (values,):
+                if value is not None and value != "published" and not low <= value <= high:
+                    raise OptionError(f"{name} is {value}, must be from {low} to {high}")
+        if self.encoder_inputs != "lags" and not self.location_scale:
+            raise OptionError('encoder_inputs must be "lags" when location_scale is False')
+
+    @classmethod
+    def from_preset(cls, preset: str, **options: Any) -> "Options":
+        """The options of a preset with some of them changed.
+
+        Raises:
+            OptionError: an unknown preset or option, or a value out of range.
+        """
+        if preset not in PRESETS:
+            raise unknown_name("preset", preset, list(PRESETS))
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise unknown_name("option", name, known)
+        return cls(**{**PRESETS[preset], **options})
+
+
+CHOICES = {
+    "lags": ("published",),
+    "scaling": SCALERS,
+    "scale_window": ("series", "context"),
+    "cell": CELLS,
+    "encoder_inputs": ("lags", "residuals", "both"),
+    "denoiser": DENOISERS,
+    "schedule": SCHEDULES,
+    "parameterization": PARAMETERIZATIONS,
+    "loss": LOSSES,
+    "loss_window": ("all", "horizon"),
+    "sampler": SAMPLERS,
+    "start": ("standard", "context"),
+}
+
+_MANY = 10**9
+RANGES = [
+    ("context_length", 1, _MANY),
+    ("lags", 1, _MANY),
+    ("season", 1, _MANY),
+    ("profile_seasons", 0, _MANY),
+    ("embedding_dim", 0, _MANY),
+    ("hidden_size", 1, _MANY),
+    ("num_layers", 1, _MANY),
+    ("dropout", 0.0, 0.99),
+    ("cond_dim", 1, _MANY),
+    ("head_width", 1, _MANY),
+    ("diff_steps", 1, _MANY),
+    ("steps", 1, _MANY),
+    ("batch_size", 1, _MANY),
+    ("num_batches_per_epoch", 1, _MANY),
+    ("max_epochs", 1, _MANY),
+    ("lr", 1e-12, 1.0),
+    ("max_lr", 1e-12, 1.0),
+    ("weight_decay", 0.0, 1.0),
+    ("gradient_clip", 1e-12, float("inf")),
+    ("ema_decay", 0.0, 1.0),
+    ("validation_windows", 0, _MANY),
+    ("patience", 1, _MANY),
+    ("prediction_batch", 1, _MANY),
+]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    # TimeGrad exactly as published (Rasul et al. 2021, and the authors' notebook)
+    "paper": {
+        "lags": "published",
+        "profile_seasons": 0,
+        "scaling": "mean",
+        "scale_window": "context",
+        "embedding_dim": 1,
+        "cell": "lstm",
+        "hidden_size": 40,
+        "num_layers": 2,
+        "dropout": 0.1,
+        "cond_dim": 100,
+        "location_scale": False,
+        "encoder_inputs": "lags",
+        "denoiser": "wavenet",
+        "diff_steps": 100,
+        "schedule": "linear",
+        "beta_start": 1e-4,
+        "beta_end": 0.1,
+        "parameterization": "epsilon",
+        "loss": "l2",
+        "sampler": "ddpm",
+        "steps": None,
+        "start": "standard",
+        "bound_samples": False,
+        "batch_size": 64,
+        "num_batches_per_epoch": 100,
+        "max_epochs": 20,
+        "lr": 1e-3,
+        "max_lr": 1e-2,
+        "weight_decay": 1e-6,
+        "gradient_clip": None,
+        "ema_decay": None,
+        "validation_windows": 0,
+    },
+}

@@ -1,0 +1,272 @@
+"""The trained model as a GluonTS predictor."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from gluonts.model.predictor import Predictor
+from gluonts.torch.model.predictor import PyTorchPredictor
+from gluonts.transform import Identity
+
+from timediff.diffusion import SAMPLERS, Sampler
+from timediff.entries import Panel, read_entry
+from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
+from timediff.forecast import JointForecast
+from timediff.loader import SeriesStore, WindowSpec
+from timediff.network import TimeGradNetwork
+from timediff.options import Options
+from timediff.seasonality import num_calendar
+
+FORMAT = 1  # of a saved predictor
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def best_device(device: str | torch.device = "auto") -> torch.device:
+    """``"auto"`` is a CUDA device if there is one, else an Apple one, else the CPU."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
+    """The network for windows of this kind; the one place where sizes are handed over."""
+    return TimeGradNetwork(
+        options,
+        target_dim=target_dim,
+        prediction_length=spec.prediction_length,
+        context_length=spec.context_length,
+        lags=spec.lags,
+        num_calendar=num_calendar(spec.freq),
+        profile=spec.season is not None,
+    )
+
+
+class TimeGradPredictor(PyTorchPredictor):
+    """Draws joint sample paths; made by :meth:`timediff.TimeGradEstimator.train`.
+
+    Args:
+        network: the trained network.
+        spec: what a window of its data holds.
+        columns: names of the series it was trained on, if they have any.
+        device: where to draw: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    """
+
+    def __init__(
+        self,
+        network: TimeGradNetwork,
+        spec: WindowSpec,
+        columns: list[Any] | None = None,
+        device: str | torch.device = "auto",
+    ):
+        super().__init__(
+            input_names=[],
+            prediction_net=network,
+            batch_size=network.options.prediction_batch,
+            prediction_length=spec.prediction_length,
+            input_transform=Identity(),
+            device=best_device(device),
+        )
+        self.spec, self.columns = spec, columns
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.network, self.spec, self.columns, self.device)
+
+    def with_sampler(
+        self, sampler: str | Sampler, steps: int | None = None, **options: Any
+    ) -> "TimeGradPredictor":
+        """The same predictor, drawing with another sampler.
+
+        Args:
+            sampler: ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a sampler object.
+            steps: reverse steps; all that the model was trained with if None.
+            options: further arguments of the sampler, such as ``eta`` or ``order``.
+
+        Raises:
+            OptionError: an unknown sampler or option, or more steps than there are.
+        """
+        network = self.network
+        built = SAMPLERS.build(sampler, steps=steps, **options)
+        built.timesteps(network.diffusion)
+        changed = dataclasses.replace(
+            network.options, sampler=sampler, steps=steps, sampler_options=options
+        )
+        other = build_network(changed, self.spec, network.target_dim)
+        other.load_state_dict(network.state_dict(), assign=True)
+        return type(self)(other, self.spec, self.columns, self.device)
+
+    @property
+    def network(self) -> TimeGradNetwork:
+        """The trained network."""
+        return self.prediction_net  # type: ignore[return-value]
+
+    def predict(  # type: ignore[override]
+        self,
+        dataset: Iterable[Any],
+        num_samples: int | None = None,
+        seed: int | None = None,
+        *,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+    ) -> Iterator[JointForecast]:
+        """Forecast the ``prediction_length`` steps after the end of each entry.
+
+        Args:
+            dataset: entries as in training; the history is taken to their end. A generator will do.
+            num_samples: S, joint paths of each entry; 100 if None.
+            seed: the paths of an entry depend on the seed and the entry's position alone; None
+                takes a seed from torch's global generator.
+            sampler: draw with another sampler this time; see :meth:`with_sampler`.
+            steps: with another number of steps this time.
+
+        Yields:
+            A forecast for each entry, with samples ``(S, P, D)``, or ``(S, P)`` for targets of
+            one axis, in the units of the data.
+
+        Raises:
+            DataError: an entry does not fit the model, or has a series without any observation.
+            TimediffError: a path is not finite.
+        """
+        num_samples = 100 if num_samples is None else num_samples
+        if num_samples < 1:
+            raise OptionError(f"num_samples is {num_samples}: at least one path must be drawn")
+        if seed is None:
+            seed = int(torch.randint(2**62, ()))
+        if seed < 0:
+            raise OptionError(f"seed is {seed}, must not be negative")
+        other = self
+        if sampler is not None:
+            other = self.with_sampler(sampler, steps)
+        elif steps is not None:
+            o = self.network.options
+            other = self.with_sampler(o.sampler, steps, **o.sampler_options)
+        return other._forecasts(dataset, num_samples, seed)
+
+    def _forecasts(
+        self, dataset: Iterable[Any], num_samples: int, seed: int
+    ) -> Iterator[JointForecast]:
+        entries = enumerate(dataset)
+        self.network.eval()
+        while chunk := list(islice(entries, self.batch_size)):
+            panels = [read_entry(entry, i, self.spec.freq) for i, entry in chunk]
+            for panel in panels:
+                self._check(panel)
+            store = SeriesStore(panels, self.spec, for_forecast=True)
+            ends = torch.tensor(store.lengths)
+            batch = store.gather(torch.arange(len(panels)), ends)
+            batch = type(batch)(*(part.to(self.device) for part in batch))
+            generators = [
+                torch.Generator(self.device).manual_seed(
+                    int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1)
+                )
+                for i, _ in chunk
+            ]
+            samples = self.network.sample(batch, num_samples, generators).cpu().numpy()
+            for panel, paths in zip(panels, samples, strict=True):
+                yield self._forecast(panel, paths)
+
+    def _check(self, panel: Panel) -> None:
+        """Raise a DataError unless this entry can be forecast."""
+        width = panel.values.shape[1]
+        if width != self.network.target_dim:
+            raise DataError(
+                f"{panel.title} has {width} series, but the model was trained on "
+                f"{self.network.target_dim}"
+            )
+        columns = (panel.info or {}).get("columns")
+        if columns is not None and self.columns is not None:
+            for i, (given, known) in enumerate(zip(columns, self.columns, strict=True)):
+                if given != known:
+                    raise DataError(
+                        f"column {i} of {panel.title} is {given!r}, but the model was trained with "
+                        f"{known!r} there: give the columns in the order {self.columns}"
+                    )
+        panel.check_observed()
+
+    def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:
+        start = panel.start + len(panel.values)
+        bad = np.argwhere(~np.isfinite(paths))
+        if len(bad):
+            _, step, series = map(int, bad[0])
+            raise TimediffError(
+                f"the forecast of {panel.name(series)} at {start + step} is not finite: train "
+                "with bound_samples=True, or with a smaller lr"
+            )
+        if panel.univariate:
+            paths = paths[:, :, 0]
+        info = panel.info
+        if info is None and self.columns is not None:
+            info = {"columns": self.columns}
+        return JointForecast(paths, start_date=start, item_id=panel.item_id, info=info)
+
+    # -- saving ------------------------------------------------------------------------------
+
+    def serialize(self, path: Path) -> None:
+        """Save to an existing folder: weights as safetensors, everything else as plain JSON.
+
+        Raises:
+            SavedModelError: the model holds an object that has no name to save it under.
+        """
+        path = Path(path)
+        options = dataclasses.asdict(self.network.options)
+        weights = safetensors.torch.save(
+            {name: t.cpu().contiguous() for name, t in self.network.state_dict().items()}
+        )
+        config = {
+            "format": FORMAT,
+            "options": options,
+            "spec": dataclasses.asdict(self.spec),
+            "target_dim": self.network.target_dim,
+            "columns": self.columns,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        }
+        try:
+            text = json.dumps(config, indent=2)
+        except TypeError as error:
+            raise SavedModelError(
+                f"the model cannot be saved: {error}; register a plug-in under a name and use that"
+            ) from error
+        Predictor.serialize(self, path)  # the files by which GluonTS finds this class
+        for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
+            part = path / f"{name}.part"
+            part.write_bytes(content)
+            os.replace(part, path / name)
+
+    @classmethod
+    def deserialize(  # type: ignore[override]
+        cls, path: Path, device: str | torch.device | None = None
+    ) -> "TimeGradPredictor":
+        """Load what :meth:`serialize` saved. Runs no code and imports nothing the files name.
+
+        Raises:
+            SavedModelError: a file is missing, damaged or of a newer format.
+        """
+        path = Path(path)
+        try:
+            config = json.loads((path / CONFIG).read_text())
+            weights = (path / WEIGHTS).read_bytes()
+        except (OSError, ValueError) as error:
+            raise SavedModelError(f"{path} holds no readable saved model: {error}") from error
+        if config.get("format") != FORMAT:
+            raise SavedModelError(
+                f"{path} has format {config.get('format')}, this version of timediff reads {FORMAT}"
+            )
+        if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
+            raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
+        try:
+            spec = config["spec"]
+            spec = WindowSpec(**{**spec, "lags": tuple(spec["lags"])})
+            network = build_network(Options(**config["options"]), spec, config["target_dim"])
+            network.load_state_dict(safetensors.torch.load(weights))
+        except (KeyError, TypeError, RuntimeError, TimediffError) as error:
+            raise SavedModelError(f"{path / CONFIG} does not describe a model: {error}") from error
+        return cls(network, spec, config["columns"], device="auto" if device is None else device)

@@ -1,0 +1,112 @@
+"""What a frequency implies: seasons, lags and calendar features, capped by the history."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.tseries.offsets import Tick
+
+from timediff._frequency import period, period_alias
+from timediff.errors import OptionError
+
+logger = logging.getLogger(__name__)
+
+# by the base of the frequency: seasons of one step, lags of the reference code, calendar fields
+_TABLE: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
+    "Y": ((), (1,), ()),
+    "Q": ((4,), (1,), ("quarter",)),
+    "M": ((12,), (1, 12), ("month",)),
+    "W": ((52,), (1,), ("weekofyear",)),
+    "D": ((7,), (1, 7, 14), ("dayofweek",)),
+    "B": ((5,), (1, 2), ("dayofweek", "dayofyear")),
+    "h": ((24, 168), (1, 24, 168), ("hour", "dayofweek")),
+    "min": ((1440, 10080), (1, 4, 12, 24, 48), ("minute", "hour", "dayofweek")),
+    "s": ((3600, 86400), (1,), ("second", "minute", "hour", "dayofweek")),
+}
+_PERIODS = {
+    "quarter": 4,
+    "month": 12,
+    "weekofyear": 53,
+    "dayofweek": 7,
+    "dayofyear": 366,
+    "hour": 24,
+    "minute": 60,
+    "second": 60,
+}
+
+
+def _base(freq: str) -> tuple[str, int]:
+    """The row of the table for a frequency, and how many of its steps one step spans.
+
+    Raises:
+        OptionError: pandas does not know the frequency, or it is finer than a second.
+    """
+    alias = period_alias(freq)
+    offset = period("2000-01-01", alias).freq
+    if isinstance(offset, Tick):
+        seconds = pd.Timedelta(offset).total_seconds()
+        for name, unit in (("D", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+            if seconds % unit == 0:
+                return name, int(seconds // unit)
+        raise OptionError(f"freq {freq!r} is finer than a second: aggregate the data first")
+    return alias.lstrip("0123456789").split("-")[0], offset.n
+
+
+def seasons(freq: str) -> tuple[int, ...]:
+    """Lengths of the seasons of a frequency in steps, rising; ``(24, 168)`` for hourly data."""
+    name, n = _base(freq)
+    return tuple(season // n for season in _TABLE[name][0] if season % n == 0 and season > n)
+
+
+def usable(history: int, prediction_length: int) -> int:
+    """The longest lag that leaves half of the history to learn from."""
+    return max(1, (history - prediction_length) // 2)
+
+
+def default_lags(freq: str, history: int, prediction_length: int) -> tuple[int, ...]:
+    """1, 2, 3, and each season once and twice, up to half of the history (logged if cut)."""
+    wanted = sorted({1, 2, 3, *(m * s for s in seasons(freq) for m in (1, 2))})
+    return _capped(wanted, freq, history, prediction_length)
+
+
+def published_lags(freq: str, history: int, prediction_length: int) -> tuple[int, ...]:
+    """The lags of the reference code for this frequency, up to half of the history."""
+    return _capped(_TABLE[_base(freq)[0]][1], freq, history, prediction_length)
+
+
+def _capped(
+    wanted: Sequence[int], freq: str, history: int, prediction_length: int
+) -> tuple[int, ...]:
+    cap = usable(history, prediction_length)
+    kept = tuple(lag for lag in wanted if lag <= cap)
+    if len(kept) < len(wanted):
+        dropped = [lag for lag in wanted if lag > cap]
+        logger.info(
+            "freq %r: lags %s left out, the history has only %d steps", freq, dropped, history
+        )
+    return kept or (1,)
+
+
+def profile_season(freq: str, history: int, prediction_length: int) -> int | None:
+    """The longest season of which half of the history holds two; None if there is none."""
+    fitting = [s for s in seasons(freq) if 2 * s <= usable(history, prediction_length)]
+    return max(fitting, default=None)
+
+
+def num_calendar(freq: str) -> int:
+    """How many calendar features :func:`calendar` makes."""
+    return 2 * len(_TABLE[_base(freq)[0]][2])
+
+
+def calendar(start: pd.Period, length: int, freq: str) -> np.ndarray:
+    """Sine and cosine of each calendar field, ``(length, F)`` float32."""
+    with warnings.catch_warnings():  # pandas deprecates periods of business days; GluonTS lives on
+        warnings.simplefilter("ignore", FutureWarning)
+        index = pd.period_range(start, periods=length, freq=start.freq)
+    columns = []
+    for field in _TABLE[_base(freq)[0]][2]:
+        angle = 2 * np.pi * np.asarray(getattr(index, field), dtype=np.float64) / _PERIODS[field]
+        columns += [np.sin(angle), np.cos(angle)]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((length, 0), "f4")
