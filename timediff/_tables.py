@@ -1,5 +1,6 @@
 """Reading a user's table: its clock, its columns, its numbers. Errors name series and timestamp."""
 
+import datetime
 from collections.abc import Hashable
 from typing import Any
 
@@ -32,12 +33,16 @@ def read_clock(
     else:
         subdaily = freq is not None and is_subdaily(freq)
     clock = utc if subdaily else local
-    try:
-        zone = str(pd.Timestamp(0, tz=str(index.tz)).tz)
-    except (ValueError, LookupError, OSError):
-        zone = index.tz  # a zone without a name that pandas could look up
     freq = infer(clock) if freq is None else freq
-    return clock, freq, {"tz": zone, "clock": "utc" if subdaily else "local"}
+    return clock, freq, {"tz": _zone(index.tz), "clock": "utc" if subdaily else "local"}
+
+
+def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:
+    """The name pandas knows a time zone by, itself if it has none."""
+    name = getattr(tz, "key", None) or getattr(tz, "zone", None)
+    if name is None and isinstance(tz, datetime.timezone) and str(tz).startswith("UTC"):
+        name = str(tz)
+    return name or tz
 
 
 def read_numbers(series: pd.Series, label: Hashable) -> np.ndarray:

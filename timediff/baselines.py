@@ -36,7 +36,7 @@ class _BlockPredictor(RepresentablePredictor):
         """The point path ``(P, D)`` and the candidates ``(N, P, D)`` (NaN: missing)."""
         raise NotImplementedError
 
-    def predict(  # type: ignore[override]
+    def predict(
         self, dataset: Iterable[DataEntry], num_samples: int = 100, seed: int | None = None
     ) -> Iterator[SampleForecast]:
         """Forecast each entry of a dataset.
@@ -140,8 +140,8 @@ class PastSeasons(_BlockPredictor):
 
     with season m and k drawn, per sample and with equal probability, from the smallest k that stays
     in the past, :math:`\lceil P/m \rceil`, and the ``num_seasons`` - 1 after it. One sample is one
-    block of history, all series and steps, without change. With ``season=168`` the strongest of the simple
-    forecasts of road traffic.
+    block of history, all series and steps, without change. With ``season=168`` the strongest of
+    the simple forecasts of road traffic.
 
     Missing values: a series whose path in the drawn block is incomplete takes its path of another
     block, drawn from those where it is complete. If there are none, a missing step takes that

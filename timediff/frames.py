@@ -103,9 +103,7 @@ def from_long(
     ids, time, target = (find_column(frame, role, name) for role, name in given.items())
     if frame[ids].isna().any():
         raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
-    table = frame[[ids, time, target]].assign(
-        **{str(ids): frame[ids].astype(object), str(time): read_times(frame[time], frame[ids])}
-    )
+    table = frame[[ids, time, target]].assign(**{time: read_times(frame[time], frame[ids])})
     twice = table.duplicated([ids, time])
     if twice.any():
         series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]

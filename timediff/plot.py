@@ -24,7 +24,7 @@ def fan_chart(
     forecast: SampleForecast | Sequence[SampleForecast],
     history: pd.DataFrame | pd.Series | None = None,
     target: pd.DataFrame | pd.Series | None = None,
-    series: Iterable[str | int] | None = None,
+    series: Iterable[str | int] | str | int | None = None,
     columns: Sequence[Any] | None = None,
     total: bool = True,
     history_length: int | None = None,
@@ -66,8 +66,11 @@ def fan_chart(
     paths = [f.samples if f.samples.ndim == 3 else f.samples[..., None] for f in forecasts]
     names = _names(forecasts[0], paths[0].shape[2], columns, target, history)
     if any(path.shape[2] != len(names) for path in paths):
-        raise DataError(f"the forecasts differ in their number of series, the first has {len(names)}")
-    picks = [_position(s, names) for s in (range(min(MAX_SERIES, len(names))) if series is None else series)]
+        raise DataError(f"the forecasts differ in their series, the first has {len(names)}")
+    if isinstance(series, str | int):
+        series = [series]
+    chosen = range(min(MAX_SERIES, len(names))) if series is None else series
+    picks = [_position(s, names) for s in chosen]
     panels = [(names[i], [i]) for i in picks]
     if total and len(names) > 1:
         panels.append((f"sum of all {len(names)} series", list(range(len(names)))))
@@ -77,14 +80,28 @@ def fan_chart(
     length = 3 * forecasts[0].prediction_length if history_length is None else history_length
     observed = _observed(forecasts, history, target, names, length)
     for ax, (title, members) in zip(panel_axes, panels, strict=True):
-        _panel(ax, forecasts, [path[:, :, members].sum(2) for path in paths],
-               None if observed is None else observed.iloc[:, members].sum(axis=1, skipna=False))
+        _panel(
+            ax,
+            forecasts,
+            [path[:, :, members].sum(2) for path in paths],
+            None if observed is None else observed.iloc[:, members].sum(axis=1, skipna=False),
+        )
         ax.set_title(title, loc="left", fontsize="medium")
     if axes is None:
-        handles, labels = panel_axes[-1].get_legend_handles_labels()
-        unique = dict(zip(labels, handles, strict=True))
-        figure.legend(unique.values(), unique.keys(), loc="outside upper right",
-                      ncols=len(unique), frameon=False, fontsize="small")
+        entries = [ax.get_legend_handles_labels() for ax in panel_axes]
+        unique = {
+            label: handle
+            for handles, labels in entries
+            for handle, label in zip(handles, labels, strict=True)
+        }
+        figure.legend(
+            unique.values(),
+            unique.keys(),
+            loc="outside upper right",
+            ncols=len(unique),
+            frameon=False,
+            fontsize="small",
+        )
     return figure
 
 
@@ -169,8 +186,14 @@ def _panel(
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     if observed is not None:
-        ax.plot(observed.index.to_numpy(), observed.to_numpy(), color=OBSERVED, lw=1.1,
-                label="observed", zorder=4)
+        ax.plot(
+            observed.index.to_numpy(),
+            observed.to_numpy(),
+            color=OBSERVED,
+            lw=1.1,
+            label="observed",
+            zorder=4,
+        )
     for forecast, samples in zip(forecasts, paths, strict=True):
         index = forecast.index.to_timestamp()
         time, drawn = index.to_numpy(), samples
@@ -187,8 +210,9 @@ def _panel(
             low, high = np.quantile(samples, [0.05, 0.95], axis=0)
             y = observed.reindex(index).to_numpy()
             outside = (y < low) | (y > high)
-            ax.plot(index.to_numpy()[outside], y[outside], ".", color=OUTSIDE, ms=5,
-                    label="outside 90%", zorder=5)
+            if outside.any():
+                style = {"color": OUTSIDE, "ms": 4.5, "label": "outside the 90% band"}
+                ax.plot(index.to_numpy()[outside], y[outside], ".", zorder=5, **style)
     locator = AutoDateLocator(maxticks=9)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -96,7 +96,7 @@ class ConditionalDiffusion(nn.Module):
         )
 
     def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
-        """Clean data and noise in ``x`` at step k, given what ``denoiser.condition(h)`` returned."""
+        """Clean data and noise in ``x`` at step k; ``condition`` is ``denoiser.condition(h)``."""
         step = torch.full((1,) * (x.ndim - 1), k, device=x.device)
         output = self.denoiser.denoise(x, step, condition)
         alpha, sigma = self.schedule(step, x.dtype)

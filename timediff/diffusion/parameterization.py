@@ -17,7 +17,7 @@ Level = Float[Tensor, "*#b 1"]
 
 
 class Parameterization(ABC):
-    """The meaning of a network's output. ``alpha`` and ``sigma`` are ``[*b, 1]`` or floats."""
+    """The meaning of a network's output. ``alpha`` and ``sigma`` are ``[*b, 1]``."""
 
     needs_signal = False
     """Whether x0 cannot be recovered where ``alpha = 0``."""

@@ -81,7 +81,7 @@ def _check(num_steps: int, beta_start: float, beta_end: float) -> None:
 
 @SCHEDULES.register("linear")
 def linear(num_steps: int, beta_start: float = 1e-4, beta_end: float = 0.1) -> NoiseSchedule:
-    """beta rises linearly (Ho et al. 2020); the defaults are TimeGrad's for K = 100."""
+    """Beta rises linearly (Ho et al. 2020); the defaults are TimeGrad's for K = 100."""
     _check(num_steps, beta_start, beta_end)
     return _from_betas(np.linspace(beta_start, beta_end, num_steps))
 
@@ -95,7 +95,7 @@ def quadratic(num_steps: int, beta_start: float = 1e-4, beta_end: float = 0.1) -
 
 @SCHEDULES.register("sigmoid")
 def sigmoid(num_steps: int, beta_start: float = 1e-4, beta_end: float = 0.1) -> NoiseSchedule:
-    """beta rises along a logistic curve from -6 to 6."""
+    """Beta rises along a logistic curve from -6 to 6."""
     _check(num_steps, beta_start, beta_end)
     rise = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 6.0, num_steps)))
     return _from_betas(beta_start + rise * (beta_end - beta_start))
@@ -103,7 +103,7 @@ def sigmoid(num_steps: int, beta_start: float = 1e-4, beta_end: float = 0.1) -> 
 
 @SCHEDULES.register("constant")
 def constant(num_steps: int, beta_start: float = 1e-4, beta_end: float = 0.1) -> NoiseSchedule:
-    """beta is ``beta_end`` in every step."""
+    """Beta is ``beta_end`` in every step."""
     _check(num_steps, beta_start, beta_end)
     return _from_betas(np.full(num_steps, beta_end))
 

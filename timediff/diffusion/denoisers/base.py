@@ -45,7 +45,7 @@ def step_embedding(
     Args:
         k: steps.
         dim: number of frequencies.
-        decades: powers of ten from the first frequency, 1, to just before the last.
+        decades: powers of ten from the first frequency, 1, to the one that would follow the last.
         dtype: of the result.
     """
     frequency = 10.0 ** (torch.arange(dim, device=k.device) * (decades / dim))

@@ -37,6 +37,7 @@ class ResidualBlock(nn.Module):
         embedding: Float[Tensor, "#n e"],
         condition: Float[Tensor, "n cc w"],
     ) -> tuple[Float[Tensor, "n c w"], Float[Tensor, "n c w"]]:
+        """The block's output, and its part of the network's."""
         y = x + self.step(embedding).unsqueeze(-1)
         y = self.dilated(circular(y, self.dilation)) + condition
         gate, value = y.chunk(2, dim=1)
@@ -101,7 +102,8 @@ class WaveNet(Denoiser):
     def condition(self, h: Float[Tensor, "*b h"]) -> Float[Tensor, "*b c w"]:
         """The condition's part of every block, ``[*b, layers * 2 * channels, D + 4]``."""
         rows = circular(self.upsample(h).reshape(-1, 1, self.upsample[-2].out_features), 2)
-        return self.project(rows).unflatten(0, h.shape[:-1])
+        rows = self.project(rows)
+        return rows.reshape(*h.shape[:-1], *rows.shape[1:])
 
     def denoise(
         self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], condition: Float[Tensor, "*b c w"]
@@ -109,8 +111,8 @@ class WaveNet(Denoiser):
         """The prediction; see :class:`Denoiser`."""
         shape = x.shape
         embedding = self.step(step_embedding(k - 1, self.frequencies, 4.0, x.dtype))
-        embedding = embedding.flatten(0, -2)
-        parts = condition.flatten(0, -3).chunk(self.layers, dim=1)
+        embedding = embedding.reshape(-1, embedding.shape[-1])
+        parts = condition.reshape(-1, *condition.shape[-2:]).chunk(self.layers, dim=1)
         y = F.leaky_relu(self.inlet(circular(x.reshape(-1, 1, shape[-1]), 2)), SLOPE)
         total: Tensor | float = 0.0
         for block, part in zip(self.blocks, parts, strict=True):

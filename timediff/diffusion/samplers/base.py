@@ -23,10 +23,10 @@ Noise = Callable[[], Tensor]
 
 
 class Start(NamedTuple):
-    """Mean and variance of the clean data, tensors that broadcast to ``[*b, D]`` or floats.
+    r"""Mean and variance of the clean data, tensors that broadcast to ``[*b, D]`` or floats.
 
     A schedule that does not end at zero signal ends, for such data, at
-    :math:`N(\\alpha_K m,\\ \\alpha_K^2 v + \\sigma_K^2)`, not at N(0, 1) (compare Lin et al.
+    :math:`N(\alpha_K m,\ \alpha_K^2 v + \sigma_K^2)`, not at N(0, 1) (compare Lin et al.
     2024). The default is right for standardised data and for schedules that end in pure noise.
     """
 
@@ -75,9 +75,7 @@ class Sampler(ABC):
         self.steps, self.spacing = steps, spacing
 
     @abstractmethod
-    def step(
-        self, chain: Chain, x: Float[Tensor, "*b d"], k: int, j: int
-    ) -> Float[Tensor, "*b d"]:
+    def step(self, chain: Chain, x: Float[Tensor, "*b d"], k: int, j: int) -> Float[Tensor, "*b d"]:
         """From ``x`` at step k to step j < k."""
 
     def timesteps(self, model: ConditionalDiffusion) -> list[int]:
@@ -89,7 +87,7 @@ class Sampler(ABC):
         top, schedule = model.schedule.num_steps, model.schedule
         if self.steps is not None and not isinstance(self.steps, int):
             visited = [*map(int, self.steps), 0]
-            if not all(k > j for k, j in pairwise(visited)) or visited[0] > top:
+            if not 1 <= visited[0] <= top or not all(k > j for k, j in pairwise(visited)):
                 raise OptionError(f"steps must fall from at most {top} to at least 1: {self.steps}")
             return visited
         count = top if self.steps is None else self.steps
@@ -97,9 +95,12 @@ class Sampler(ABC):
             raise OptionError(f"steps is {count}, but the model was trained with {top}: take fewer")
         if self.spacing == "logsnr":
             levels = np.array([schedule.at(k) for k in range(1, top + 1)])
+            if schedule.is_zero_terminal:  # K is infinitely far: lay out the steps before it
+                levels[-1] = levels[-2:][0]
             ratio = np.log(np.maximum(levels[:, 0], 1e-12) / levels[:, 1])
             wanted = np.linspace(ratio[-1], ratio[0], count)
             nearest = 1 + np.abs(ratio[None, :] - wanted[:, None]).argmin(axis=1)
+            nearest[0] = top
         else:
             power = 2 if self.spacing == "quadratic" else 1
             nearest = np.round(top * np.linspace(1.0, 0.0, count, endpoint=False) ** power)
@@ -142,7 +143,7 @@ SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler)
 
 
 def posterior(chain: Chain, k: int, j: int) -> tuple[float, float, float]:
-    r"""The law of :math:`x_j` given :math:`x_k` and :math:`x_0`, and the forward variance.
+    r"""The law of :math:`x_j` given :math:`x_k` and :math:`x_0`.
 
     :math:`q(x_j \mid x_k, x_0) = N(a\,x_k + b\,x_0,\ s^2)` for any j < k (Ho et al. 2020, eq. 7).
 

@@ -48,6 +48,5 @@ class DDPM(Sampler):
             return mean
         sigma_j, sigma_k = chain.at(j)[1], chain.at(k)[1]
         forward = variance * sigma_k**2 / sigma_j**2
-        return mean + (variance ** (1 - self.interpolation) * forward**self.interpolation) ** 0.5 * (
-            chain.noise()
-        )
+        variance = variance ** (1 - self.interpolation) * forward**self.interpolation
+        return mean + variance**0.5 * chain.noise()

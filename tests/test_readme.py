@@ -1,0 +1,47 @@
+"""Every block of Python in the README runs, in order, as written; only the training is cut short."""
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from timediff.options import PRESETS
+
+ROOT = Path(__file__).parent.parent
+
+
+def blocks(text: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.S | re.M)
+
+
+def test_the_readme_runs(tmp_path, monkeypatch, capsys):
+    matplotlib.use("agg")
+    cut = {"max_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
+    monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **cut})
+    monkeypatch.chdir(tmp_path)
+    code = blocks((ROOT / "README.md").read_text())
+    assert len(code) >= 3
+    scope: dict = {}
+    for block in code:
+        exec(compile(block, "README.md", "exec"), scope)
+    assert scope["forecast"].samples.shape == (100, 24, 20)
+    assert scope["total"].shape == (100, 24)
+    assert (tmp_path / "forecast.png").stat().st_size > 10_000
+    assert 0 < scope["scores"]["m_sum_mean_wQuantileLoss"] < 1
+    assert "CRPS-sum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "datasets/README.md"])
+def test_links_of_a_page_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_files_that_the_readme_names_exist():
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"`((?:network/|diffusion/|scores/)?[a-z_]*(?:\.py|/))`", text)
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / "timediff" / name).exists() or (ROOT / name).exists(), name
