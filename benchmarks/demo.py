@@ -65,11 +65,15 @@ def main() -> None:
     (output / "model").mkdir(exist_ok=True)
     predictor.serialize(output / "model")
 
-    print(f"\nThe {p} hours of {WINDOWS} days from {forecasts['timestamp'].min():%Y-%m-%d}, 100 paths")
+    print(
+        f"\nThe {p} hours of {WINDOWS} days from {forecasts['timestamp'].min():%Y-%m-%d}, 100 paths"
+    )
     print(markdown(table))
     ours, naive = table.iloc[0], table.iloc[1]
     for name, other in zip(table["forecast"][1:], (naive, table.iloc[2]), strict=True):
-        change = [f"{score} {ours[score] / other[score] - 1:+.0%}" for score in ("crps", "crps_sum")]
+        change = [
+            f"{score} {ours[score] / other[score] - 1:+.0%}" for score in ("crps", "crps_sum")
+        ]
         print(f"timediff against {name}: {', '.join(change)}")
     print(f"\nscores, forecasts, picture and model are in {output}/")
     if not (ours[["crps", "crps_sum"]] < naive[["crps", "crps_sum"]]).all():

@@ -27,7 +27,9 @@ def series(length: int = 240, dim: int = 3, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     time = np.arange(length)
     season = np.sin(2 * np.pi * (time + 3 * np.arange(dim)[:, None]) / 24)
-    values = 5 + season + 0.3 * rng.standard_normal(length) + 0.2 * rng.standard_normal((dim, length))
+    values = (
+        5 + season + 0.3 * rng.standard_normal(length) + 0.2 * rng.standard_normal((dim, length))
+    )
     return values.astype(np.float32)
 
 

@@ -31,9 +31,9 @@ from timediff import (
     JointForecast,
     OptionError,
     SavedModelError,
+    TimediffError,
     TimeGradEstimator,
     TimeGradPredictor,
-    TimediffError,
 )
 from timediff.predictor import best_device
 
@@ -92,14 +92,18 @@ def test_several_entries_of_different_lengths_train_together():
 
 
 def test_univariate_entries_give_univariate_forecasts():
-    rows = [{"start": "2024-01-01", "target": row, "item_id": str(i)} for i, row in enumerate(series())]
+    rows = [
+        {"start": "2024-01-01", "target": row, "item_id": str(i)} for i, row in enumerate(series())
+    ]
     data = ListDataset(rows, freq="h")
     forecasts = list(quick_estimator().train(data).predict(data, num_samples=4))
     assert [f.samples.shape for f in forecasts] == [(4, 6)] * 3
     assert [f.item_id for f in forecasts] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("freq", ["5min", "15min", "h", "D", "B", "W", "M", "ME", "MS", "Q", "Y", "2h"])
+@pytest.mark.parametrize(
+    "freq", ["5min", "15min", "h", "D", "B", "W", "M", "ME", "MS", "Q", "Y", "2h"]
+)
 def test_every_frequency_trains_and_forecasts(freq):
     start = pd.Period("1990-01-01", {"ME": "M", "MS": "M"}.get(freq, freq))
     data = [{"start": start, "target": series(60, 2)}]
@@ -136,7 +140,9 @@ def test_the_best_epoch_is_kept():
                     p.data.fill_(7.0)
 
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Spoil()]}
-    predictor = quick_estimator(max_epochs=3, trainer_kwargs=kwargs, validation_windows=3).train([entry()])
+    predictor = quick_estimator(max_epochs=3, trainer_kwargs=kwargs, validation_windows=3).train(
+        [entry()]
+    )
     assert not any((p == 7.0).all() for p in predictor.network.parameters())
 
 
@@ -324,7 +330,9 @@ def test_an_unnamed_plugin_is_not_half_saved(predictor, tmp_path):
 
 def test_copies_draw_the_same(predictor):
     for other in (copy.deepcopy(predictor), pickle.loads(pickle.dumps(predictor))):
-        a, b = (next(p.predict([entry()], num_samples=2, seed=1)).samples for p in (predictor, other))
+        a, b = (
+            next(p.predict([entry()], num_samples=2, seed=1)).samples for p in (predictor, other)
+        )
         assert np.array_equal(a, b)
 
 
@@ -454,7 +462,7 @@ def test_a_mistake_when_predicting_is_named(predictor):
     with pytest.raises(DataError, match="no observation"):
         next(predictor.predict([empty()]))
     named = quick_estimator().train([bad_entry()])
-    with pytest.raises(DataError, match="column 0 .* is 'y', but the model was trained with 'x'"):
+    with pytest.raises(DataError, match=r"column 0 .* is 'y', but the model was trained with 'x'"):
         next(named.predict([bad_entry(info={"columns": ["y", "x", "z"]})]))
     with pytest.raises(OptionError, match="num_samples"):
         next(predictor.predict([entry()], num_samples=0))
@@ -528,5 +536,3 @@ def test_neither_training_nor_predicting_changes_the_data(predictor):
     quick_estimator().train([data])
     list(predictor.predict([data], num_samples=2))
     np.testing.assert_array_equal(before, data["target"])
-
-

@@ -1,4 +1,4 @@
-"""Every block of Python in the README runs, in order, as written; only the training is cut short."""
+"""Every block of Python in the README runs as written; only the training is cut short."""
 
 import re
 from pathlib import Path

@@ -277,9 +277,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 module.trained.widen_bounds(batch)
         return module, trainer
 
-    def _trainer(
-        self, scratch: Path, validated: bool
-    ) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+    def _trainer(self, scratch: Path, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         """A trainer that writes to ``scratch`` only, and the callback that keeps the best."""
         o = self.options
         given = {**self.trainer_kwargs}

@@ -89,6 +89,4 @@ class TimeGradModule(pl.LightningModule):
         """Mean loss of a validation batch, with the same noise every time."""
         generator = torch.Generator(self.device).manual_seed(VALIDATION_SEED + index)
         loss = self.trained.loss(batch, generator).mean()
-        self.log(
-            "val_loss", loss, on_epoch=True, prog_bar=True, batch_size=len(batch.target)
-        )
+        self.log("val_loss", loss, on_epoch=True, prog_bar=True, batch_size=len(batch.target))

@@ -155,9 +155,7 @@ class SeriesStore:
             first += len(values)
         tables = [torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)]
         self.values, self.observed, self.calendar, self.profile = tables
-        self.loc, self.scale, self.spread = (
-            torch.cat(part) for part in zip(*affines, strict=True)
-        )
+        self.loc, self.scale, self.spread = (torch.cat(part) for part in zip(*affines, strict=True))
         self._lags = torch.tensor(spec.lags)
 
     def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, Tensor, Tensor]:

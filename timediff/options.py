@@ -1,7 +1,7 @@
 """Every option of the model and its training, once: name, default, meaning; and the presets."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +144,7 @@ class Options:
         return cls(**{**PRESETS[preset], **options})
 
 
-CHOICES = {
+CHOICES: dict[str, Iterable[str]] = {
     "lags": ("published",),
     "scaling": SCALERS,
     "scale_window": ("series", "context"),

@@ -65,9 +65,7 @@ def test_an_object_passes_through(shapes):
 
 @pytest.mark.parametrize("plugin", ["pont", "", None, 3, [], Shape], ids=str)
 def test_what_is_not_known_is_an_option_error(shapes, plugin):
-    with pytest.raises(
-        OptionError, match="unknown shape .* known are point, polygon|unknown shape"
-    ):
+    with pytest.raises(OptionError, match="unknown shape"):
         shapes.build(plugin)
 
 
@@ -83,7 +81,7 @@ def test_a_misspelt_name_suggests_the_right_one(shapes):
 
 @pytest.mark.parametrize("options", [{}, {"sides": 3}, {"corners": 3, "sides": 3}], ids=str)
 def test_options_the_builder_does_not_take(shapes, options):
-    with pytest.raises(OptionError, match="shape 'polygon': .*(corners|sides)"):
+    with pytest.raises(OptionError, match=r"shape 'polygon': .*(corners|sides)"):
         shapes.build("polygon", **options)
 
 

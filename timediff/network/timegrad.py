@@ -77,9 +77,7 @@ class TimeGradNetwork(nn.Module):
             inputs += (len(self.lags) + profile) * target_dim
         if self.embedding is not None:
             inputs += self.embedding.numel()
-        self.encoder = Encoder(
-            inputs, o.cell, o.hidden_size, o.num_layers, o.dropout, o.cond_dim
-        )
+        self.encoder = Encoder(inputs, o.cell, o.hidden_size, o.num_layers, o.dropout, o.cond_dim)
         self.profile = profile
         schedule = SCHEDULES.build(
             o.schedule, num_steps=o.diff_steps, beta_start=o.beta_start, beta_end=o.beta_end
@@ -141,22 +139,18 @@ class TimeGradNetwork(nn.Module):
         scaled = batch._replace(target=x, lags=lags, profile=profile, spread=spread)
         if self.head is None:
             return scaled, x[:, steps], None, None
-        loc, scale = self.head(
-            lags[:, steps], profile[:, steps], batch.calendar[:, steps], spread
-        )
+        loc, scale = self.head(lags[:, steps], profile[:, steps], batch.calendar[:, steps], spread)
         z = torch.where(batch.observed[:, steps], (x[:, steps] - loc) / scale, 0.0)
         return scaled, z.detach(), loc, scale
 
     @staticmethod
     def _shift(z: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """z of the step before; 0 before the first."""
+        """Z of the step before; 0 before the first."""
         return torch.cat([torch.zeros_like(z[:, :1]), z[:, :-1]], dim=1)
 
     # -- training ----------------------------------------------------------------------------
 
-    def loss(
-        self, batch: Batch, generator: torch.Generator | None = None
-    ) -> Float[Tensor, "b"]:
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> Float[Tensor, "b"]:
         """The training loss of each window, averaged over its observed values only.
 
         The denoising loss, and, with a location-scale head, the Gaussian negative log-likelihood

@@ -53,9 +53,9 @@ class MLP(Denoiser):
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.outlet = nn.Linear(width, target_dim)
-        for layer in (self.step[-1], self.cond[-1], self.outlet):
-            nn.init.normal_(layer.weight, std=0.02)  # starts near 0, where v prediction is right
-            nn.init.zeros_(layer.bias)
+        for last in (self.step[-1], self.cond[-1], self.outlet):
+            for p in last.parameters():  # starts near 0, where v prediction is right
+                nn.init.normal_(p, std=0.02)
 
     def condition(self, h: Float[Tensor, "*b h"]) -> Float[Tensor, "*b m"]:
         """The condition's part of every block's shift and scale."""
