@@ -3,19 +3,20 @@
     python -m benchmarks.demo --output demo-output
 
 20 road sensors, hourly, 2015-01-01 to 2016-07-31 for training; then the 24 hours of each of the 7
-days from 2016-08-01 on, 100 joint paths each. Leaves in the output folder: ``scores.csv``,
-``forecasts.csv`` (mean and quantiles), ``fan_charts.png``, and the predictor in ``model/``.
+days from 2016-08-01 on, 100 joint paths each. Leaves in the output folder: ``scores.csv`` and
+``.md``, ``forecasts.csv`` (mean and quantiles), ``fan_charts.png``, and the predictor in ``model/``.
 """
 
 import argparse
 import dataclasses
+import logging
 import time
 from pathlib import Path
 
 import pandas as pd
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-from benchmarks.common import evaluate, markdown, write
+from benchmarks.common import evaluate, machine, markdown, write
 from timediff import TimeGradEstimator, load_dataset, to_frame
 from timediff.baselines import PastSeasons, SeasonalNaive
 from timediff.plot import fan_chart
@@ -30,16 +31,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-epochs", type=int, help="fewer for a quick look")
     arguments = parser.parse_args()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     data = load_dataset("traffic")
     data = dataclasses.replace(data, test=data.test[:WINDOWS])
-    p = data.prediction_length
+    p, seed = data.prediction_length, arguments.seed
     print(f"{data.title}: {len(data.columns)} series, {data.train[0]['target'].shape[1]} hours")
 
     options = {} if arguments.max_epochs is None else {"max_epochs": arguments.max_epochs}
     estimator = TimeGradEstimator(
         data.freq,
         p,
-        seed=arguments.seed,
+        seed=seed,
         trainer_kwargs={"callbacks": [TQDMProgressBar(refresh_rate=10)]},
         **options,
     )
@@ -52,12 +54,14 @@ def main() -> None:
     }
     rows, drawn = [], {}
     for name, (model, seconds) in models.items():
-        scores, drawn[name] = evaluate(model, data, arguments.seed)
+        scores, drawn[name] = evaluate(model, data, seed)
         rows.append({"forecast": name, **scores, "train_seconds": seconds})
     table = pd.DataFrame(rows)
 
     output = arguments.output
     write(output / "scores.csv", table.to_csv(index=False))
+    notes = "\n".join(f"- {key}: {value}" for key, value in {**machine(), "seed": seed}.items())
+    write(output / "scores.md", f"{markdown(table)}\n{notes}\n")
     forecasts = pd.concat([to_frame(f, QUANTILES) for f in drawn["timediff"]])
     write(output / "forecasts.csv", forecasts.to_csv(index=False))
     figure = fan_chart(drawn["timediff"], history=data.train_frame, target=data.frame)

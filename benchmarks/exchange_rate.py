@@ -36,12 +36,12 @@ def main() -> None:
             scores, _ = evaluate(predictor, data, seed)
             rows.append({"preset": preset, "seed": seed, **scores, "train_seconds": seconds})
             print(rows[-1], flush=True)
-    write_results(
-        arguments.output,
-        "exchange_rate",
-        "exchange_rate_nips, 5 windows of 30 days, 100 samples, 19 quantiles",
-        rows,
-    )
+            write_results(
+                arguments.output,
+                "exchange_rate",
+                "exchange_rate_nips, 5 windows of 30 days, 100 samples, 19 quantiles",
+                rows,
+            )
 
 
 if __name__ == "__main__":

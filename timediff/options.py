@@ -103,8 +103,8 @@ class Options:
     bound_samples: bool = True
     batch_size: int = 64
     num_batches_per_epoch: int = 50
-    max_epochs: int = 20
-    lr: float = 1e-3
+    max_epochs: int = 10
+    lr: float = 5e-3
     max_lr: float | None = None
     weight_decay: float = 1e-6
     gradient_clip: float | None = 1.0
