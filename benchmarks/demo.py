@@ -4,7 +4,7 @@
 
 20 road sensors, hourly, 2015-01-01 to 2016-07-31 for training; then the 24 hours of each of the 7
 days from 2016-08-01 on, 100 joint paths each. Leaves in the output folder: ``scores.csv`` and
-``.md``, ``forecasts.csv`` (mean and quantiles), ``fan_charts.png``, and the predictor in ``model/``.
+``.md``, ``forecasts.csv`` (mean and quantiles), ``fan_charts.png``, the predictor in ``model/``.
 """
 
 import argparse

@@ -238,7 +238,7 @@ def test_wavenet_is_the_published_network(dim, options):
         "cycle": options.get("dilation_cycle", 2),
     }
     expected = published(weights, x, k, h, **sizes)
-    assert expected.std() > 0.1
+    assert expected.std() > 0.02  # not all the same
     assert torch.allclose(denoiser(x, k, h), expected, rtol=1e-10, atol=1e-10)
 
 

@@ -65,7 +65,7 @@ def test_an_object_passes_through(shapes):
 
 @pytest.mark.parametrize("plugin", ["pont", "", None, 3, [], Shape], ids=str)
 def test_what_is_not_known_is_an_option_error(shapes, plugin):
-    with pytest.raises(OptionError, match="unknown shape"):
+    with pytest.raises(OptionError, match=r"unknown shape .*known are point, polygon"):
         shapes.build(plugin)
 
 
@@ -87,12 +87,12 @@ def test_options_the_builder_does_not_take(shapes, options):
 
 @pytest.mark.parametrize("registry", ALL, ids=lambda r: r.kind)
 def test_every_registry_of_the_package(registry):
-    first, *others = list(registry)
+    first = next(iter(registry))
     with pytest.raises(OptionError, match=f"unknown {registry.kind} '{first}x'.*'{first}'"):
         registry.build(f"{first}x")
-    with pytest.raises(OptionError, match=f"{registry.kind} '{first}'.*no_such_option"):
-        registry.build(first, no_such_option=1)
-    assert len(others) >= 1
+    for name in registry:
+        with pytest.raises(OptionError, match=f"^{registry.kind} '{name}': "):
+            registry.build(name, no_such_option=1)
 
 
 # -- plug-ins as a user would write them -------------------------------------------------------
