@@ -1,5 +1,6 @@
 """The registry of data sets: what it finds, how it splits, what it refuses."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -323,6 +324,14 @@ def test_an_archive_is_read_packed_or_not(small, tmp_path, folder, form):
     expected = np.array([[100.0], [200.0]]) + np.arange(28)
     np.testing.assert_array_equal(data.test[-1]["target"], expected)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unpacked_archive_may_have_compressed_lines(small, tmp_path):
+    place = write_archive(tmp_path, archive_rows(), form="flat")
+    plain = place / "test" / "test.json"
+    plain.with_suffix(".json.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    check_split(load_dataset("exchange_rate_nips", root=tmp_path), windows=2, horizon=4)
 
 
 def test_test_windows_may_start_elsewhere(small, tmp_path):
