@@ -124,9 +124,12 @@ def tree(tmp_path):
 
 
 def run(tree, *command, **environment):
+    # the tests may run under make themselves, which announces a make within a make
+    outer = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    outer.pop("MFLAGS", None)
     return subprocess.run(
         command, cwd=tree, capture_output=True, text=True, check=False,
-        stdin=subprocess.DEVNULL, env=os.environ | {"CI": "true"} | environment,
+        stdin=subprocess.DEVNULL, env=outer | {"CI": "true"} | environment,
     )  # fmt: skip
 
 
