@@ -111,6 +111,8 @@ def _names(forecast: SampleForecast, count: int, columns: Any, *tables: Any) -> 
     for table in tables:
         if columns is None and isinstance(table, pd.DataFrame) and table.shape[1] == count:
             columns = table.columns
+        elif columns is None and isinstance(table, pd.Series) and table.name is not None:
+            columns = [table.name]
     if columns is None:
         columns = [f"series {i}" for i in range(count)]
     if len(columns) != count:
@@ -136,17 +138,17 @@ def _observed(
     first, last = start.to_timestamp(), end.to_timestamp()
     parts = []
     if history is not None:
-        table = _table(history, names, "history")
+        table = _table(history, names, "history", forecasts[0].freq)
         parts.append(table[table.index < first].iloc[-length:] if length else table[:0])
     if target is not None:
-        table = _table(target, names, "target")
+        table = _table(target, names, "target", forecasts[0].freq)
         parts.append(table[(table.index >= first) & (table.index <= last)])
         if parts[-1].empty:
             raise DataError(f"target has no time between {start} and {end}, the forecasts' span")
     return pd.concat(parts) if parts else None
 
 
-def _table(table: Any, names: list[str], role: str) -> pd.DataFrame:
+def _table(table: Any, names: list[str], role: str, freq: Any) -> pd.DataFrame:
     frame = table.to_frame() if isinstance(table, pd.Series) else table
     labels = [str(name) for name in frame.columns]
     if set(names) <= set(labels):
@@ -154,11 +156,11 @@ def _table(table: Any, names: list[str], role: str) -> pd.DataFrame:
     elif len(labels) != len(names):
         raise DataError(f"{role} has {len(labels)} columns, the forecast {len(names)} series")
     index = frame.index
-    if isinstance(index, pd.PeriodIndex):
-        index = index.to_timestamp()
-    if not isinstance(index, pd.DatetimeIndex):
+    if isinstance(index, pd.DatetimeIndex):  # by period: a month is the same by its start or end
+        index = index.tz_localize(None).to_period(freq)
+    if not isinstance(index, pd.PeriodIndex):
         raise DataError(f"{role} needs a DatetimeIndex or PeriodIndex, not {type(index).__name__}")
-    return frame.set_axis(names, axis=1).set_axis(index.tz_localize(None)).sort_index()
+    return frame.set_axis(names, axis=1).set_axis(index.to_timestamp()).sort_index()
 
 
 def _axes(axes: Any, count: int) -> tuple[Any, list[Any]]:
