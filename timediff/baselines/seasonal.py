@@ -1,97 +1,32 @@
-"""Simple joint forecasts that every table shows beside the model: GluonTS predictors, no training.
+"""Forecasts from whole blocks of history: all series and all steps of the horizon at once.
 
-Both draw whole blocks of history, all series and all steps of the horizon at once, so that their
-samples keep the dependence between series and over time that the past had.
+So their samples keep the dependence between series and over time that the past had.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from gluonts.core.component import validated
-from gluonts.dataset.common import DataEntry
-from gluonts.model.forecast import SampleForecast
-from gluonts.model.predictor import RepresentablePredictor
 
-from timediff.entries import Panel, read_entry
-from timediff.errors import DataError, OptionError
+from timediff.baselines.base import SimpleForecast, at_least
+from timediff.entries import Panel
+from timediff.errors import DataError
 
 
-class _BlockPredictor(RepresentablePredictor):
+class _BlockForecast(SimpleForecast):
     """Samples of the form point path + a block of history drawn at random."""
-
-    def __init__(self, prediction_length: int, season: int, count: tuple[str, int]) -> None:
-        for name, value in (
-            ("prediction_length", prediction_length),
-            ("season", season),
-            count,
-        ):
-            if value < 1:
-                raise OptionError(f"{name} must be 1 or more; got {value}")
-        super().__init__(prediction_length=prediction_length)
-        self.season = season
 
     def _point_and_blocks(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         """The point path ``(P, D)`` and the candidates ``(N, P, D)`` (NaN: missing)."""
         raise NotImplementedError
 
-    def predict(
-        self, dataset: Iterable[DataEntry], num_samples: int = 100, seed: int | None = None
-    ) -> Iterator[SampleForecast]:
-        """Forecast each entry of a dataset.
-
-        Args:
-            dataset: GluonTS entries with a target ``(D, T)`` or ``(T,)``, NaN where missing.
-            num_samples: sample paths of each forecast.
-            seed: fixes the samples, each entry's by seed and position in the dataset. If None, a
-                seed is drawn from NumPy's global generator.
-
-        Yields:
-            A forecast of the steps after the entry's last one: samples ``(S, P, D)``, or
-            ``(S, P)`` for a target with one axis, float32, in the units of the target, never NaN.
-            ``item_id`` and ``info`` are those of the entry.
-
-        Raises:
-            OptionError: ``num_samples`` is below 1 or ``seed`` is negative.
-            DataError: the entry cannot be read, its history is too short, or a series has no
-                observation where the forecast needs one.
-        """
-        if num_samples < 1:
-            raise OptionError(f"num_samples must be 1 or more; got {num_samples}")
-        if seed is not None and seed < 0:
-            raise OptionError(f"seed must be 0 or more, or None; got {seed}")
-        return self._forecasts(dataset, num_samples, seed)
-
-    def _forecasts(
-        self, dataset: Iterable[DataEntry], num_samples: int, seed: int | None
-    ) -> Iterator[SampleForecast]:
-        if seed is None:
-            seed = int(np.random.randint(2**31))
-        for position, entry in enumerate(dataset):
-            start = entry.get("start")
-            if start is not None and not isinstance(start, pd.Period):
-                raise DataError(f"entry number {position}: start must be a pandas.Period")
-            panel = read_entry(entry, position, getattr(start, "freqstr", ""))
-            point, blocks = self._point_and_blocks(panel)
-            rng = np.random.default_rng([seed, position])
-            samples = (point + _draw(blocks, num_samples, rng, panel)).astype(np.float32)
-            yield SampleForecast(
-                samples=samples[..., 0] if panel.univariate else samples,
-                start_date=panel.start + len(panel.values),
-                item_id=panel.item_id,
-                info=panel.info,
-            )
-
-    def _require(self, panel: Panel, steps: int, what: str) -> None:
-        if len(panel.values) < steps:
-            raise DataError(
-                f"{panel.title} has {len(panel.values)} steps of history, {type(self).__name__}"
-                f" needs {steps} ({what}): give a longer history, or a shorter season"
-            )
+    def sample(self, panel: Panel, count: int, rng: np.random.Generator) -> np.ndarray:
+        """The point path plus drawn blocks."""
+        point, blocks = self._point_and_blocks(panel)
+        return point + _draw(blocks, count, rng, panel)
 
 
-class SeasonalNaive(_BlockPredictor):
+class SeasonalNaive(_BlockForecast):
     r"""The last season once more, plus residuals this forecast had at earlier origins.
 
     .. math:: x_{T+h} = y_{T-m+(h \bmod m)} + e_{o+h}, \quad
@@ -121,19 +56,24 @@ class SeasonalNaive(_BlockPredictor):
 
     @validated()
     def __init__(self, prediction_length: int, season: int, num_residuals: int = 60) -> None:
-        super().__init__(prediction_length, season, ("num_residuals", num_residuals))
+        super().__init__(prediction_length)
+        at_least(1, season=season, num_residuals=num_residuals)
+        self.season = season
         self.num_residuals = num_residuals
+
+    def history_needed(self) -> tuple[int, str]:
+        """A season and a horizon."""
+        return self.season + self.prediction_length, "one season and one horizon"
 
     def _point_and_blocks(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         y, m, p = panel.values, self.season, self.prediction_length
-        self._require(panel, m + p, "one season and one horizon")
         horizon = np.arange(p)
         origins = np.arange(len(y) - p, m - 1, -min(m, p))[: self.num_residuals, None]
         residuals = y[origins + horizon] - y[origins - m + horizon % m]
         return _last_season(panel, m)[horizon % m], residuals
 
 
-class PastSeasons(_BlockPredictor):
+class PastSeasons(_BlockForecast):
     r"""The same steps of past seasons, drawn at random: "any of the past 20 Mondays".
 
     .. math:: x_{T+h} = y_{T-km+h}, \quad h = 0, \dots, P-1
@@ -159,14 +99,21 @@ class PastSeasons(_BlockPredictor):
 
     @validated()
     def __init__(self, prediction_length: int, season: int, num_seasons: int = 20) -> None:
-        super().__init__(prediction_length, season, ("num_seasons", num_seasons))
+        super().__init__(prediction_length)
+        at_least(1, season=season, num_seasons=num_seasons)
+        self.season = season
         self.num_seasons = num_seasons
+
+    def history_needed(self) -> tuple[int, str]:
+        """As many whole seasons as cover the horizon."""
+        return self._first() * self.season, "whole seasons that cover the horizon"
+
+    def _first(self) -> int:
+        return -(-self.prediction_length // self.season)  # a later one reaches into the future
 
     def _point_and_blocks(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         y, m, p = panel.values, self.season, self.prediction_length
-        first = -(-p // m)  # a later season would reach into the future
-        self._require(panel, first * m, "whole seasons that cover the horizon")
-        origins = len(y) - m * np.arange(first, first + self.num_seasons)
+        origins = len(y) - m * np.arange(self._first(), self._first() + self.num_seasons)
         origins = origins[origins >= 0, None]
         return np.zeros_like(y, shape=(1, 1)), y[origins + np.arange(p)]
 
