@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from timediff.diffusion import DENOISERS, Denoiser
-from timediff.diffusion.denoisers import MLP, WaveNet
+from timediff.diffusion.denoisers import MLP, WaveNet, wavenet
 from timediff.diffusion.denoisers.base import step_embedding
 from timediff.diffusion.denoisers.mlp import default_width
 from timediff.errors import OptionError
@@ -259,7 +259,16 @@ def test_wavenet_has_the_published_sizes():
 def test_wavenet_takes_the_condition_out_of_the_reverse_loop():
     denoiser, (x, k, h) = build("wavenet", 5), inputs(5)
     condition = denoiser.condition(h)
-    assert condition.shape == (8, 8 * 2 * 8, 5 + 4)
-    for layer in (denoiser.upsample, denoiser.project):
-        layer.forward = None  # may not be called again
+    assert condition.shape == (8, 5)
+    denoiser.upsample.forward = None  # may not be called again
     denoiser.denoise(x, k, condition)
+
+
+@pytest.mark.parametrize("positions", [1, 12, 35, 2**15])
+@pytest.mark.parametrize("one_step", [False, True])
+def test_wavenet_is_the_same_in_blocks_of_rows(monkeypatch, positions, one_step):
+    denoiser, (x, k, h) = build("wavenet", 5), inputs(5)
+    k = k[:1] if one_step else k
+    whole = denoiser.denoise(x, k, denoiser.condition(h))
+    monkeypatch.setattr(wavenet, "POSITIONS", positions)
+    torch.testing.assert_close(denoiser.denoise(x, k, denoiser.condition(h)), whole)
