@@ -42,6 +42,12 @@ def convolve(
     )
 
 
+def parameters(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that has both."""
+    assert layer.bias is not None
+    return layer.weight, layer.bias
+
+
 class ResidualBlock(nn.Module):
     """One gated convolution with dilation over the series axis."""
 
@@ -70,15 +76,12 @@ class ResidualBlock(nn.Module):
         double = x.new_ones(2 * channels)
         double[channels:] = 2.0
         y = x + self.step(embedding).T.unsqueeze(1)
-        y = convolve(
-            circular(y, self.dilation),
-            self.dilated.weight * double[:, None, None],
-            (self.dilated.bias + bias) * double,
-            self.dilation,
-        )
+        kernel, shift = parameters(self.dilated)
+        kernel, shift = kernel * double[:, None, None], (shift + bias) * double
+        y = convolve(circular(y, self.dilation), kernel, shift, self.dilation)
         y = torch.addcmul(y, (weight * double)[:, None, None], condition).sigmoid()
         y = y[:channels] * (2.0 * y[channels:] - 1.0)
-        y = F.leaky_relu(convolve(y, self.outlet.weight, self.outlet.bias), SLOPE)
+        y = F.leaky_relu(convolve(y, *parameters(self.outlet)), SLOPE)
         return (x + y[:channels]) * math.sqrt(0.5), y[channels:]
 
 
@@ -162,13 +165,13 @@ class WaveNet(Denoiser):
         embedding: Float[Tensor, "#n e"],
     ) -> Float[Tensor, "n d"]:
         y, condition = (circular(part.T.unsqueeze(0), 2) for part in (x, condition))
-        y = F.leaky_relu(convolve(y, self.inlet.weight, self.inlet.bias), SLOPE)
+        y = F.leaky_relu(convolve(y, *parameters(self.inlet)), SLOPE)
         weights = self.project.weight.view(self.layers, -1)
-        biases = self.project.bias.view(self.layers, -1)
-        total: Tensor | float = 0.0
+        biases = parameters(self.project)[1].view(self.layers, -1)
+        total = torch.zeros_like(y)
         for block, weight, bias in zip(self.blocks, weights, biases, strict=True):
             y, skip = block(y, embedding, condition, weight, bias)
             total = total + skip
         total = total * (1 / math.sqrt(self.layers))
-        y = F.leaky_relu(convolve(total, self.skip.weight, self.skip.bias), SLOPE)
-        return convolve(y, self.outlet.weight, self.outlet.bias)[0].T
+        y = F.leaky_relu(convolve(total, *parameters(self.skip)), SLOPE)
+        return convolve(y, *parameters(self.outlet))[0].T
