@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from timediff.network import SCALERS, Encoder, LocationScale
+from timediff.network import SCALERS, Encoder, LocationScale, prior
 from timediff.network.prior import gaussian_nll
 
 
@@ -65,6 +65,15 @@ def inputs(level: float = 0.0) -> tuple:
     lags = level + torch.randn(5, 7, 4, 3, generator=g)
     profile = torch.stack([level + torch.randn(5, 7, 3, generator=g), torch.ones(5, 7, 3)], dim=2)
     return lags, profile, torch.randn(5, 7, 2, generator=g), torch.full((5, 1, 3), 0.1)
+
+
+@pytest.mark.parametrize("rows", [1, 42, 63, 10**6])
+def test_the_head_is_the_same_in_blocks_of_rows(monkeypatch, rows):
+    whole = head()(*inputs())
+    monkeypatch.setattr(prior, "ROWS", rows)
+    for got, expected in zip(head()(*inputs()), whole, strict=True):
+        assert got.shape == (5, 7, 3)
+        torch.testing.assert_close(got, expected)
 
 
 def test_the_head_shares_its_weights_over_series():

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from timediff.types import Float, Tensor
 
+ROWS = 2**13  # values of single series worked on at once, so that they stay in the cache
+
 
 class LocationScale(nn.Module):
     r"""Location and scale of each series, in scaled units.
@@ -61,6 +63,18 @@ class LocationScale(nn.Module):
         spread: Float[Tensor, "*#b d"],
     ) -> tuple[Float[Tensor, "*b d"], Float[Tensor, "*b d"]]:
         """Location and scale; all inputs but the calendar in scaled units."""
+        *leading, _, d = lags.shape
+        if len(leading) < 2:
+            return self._block(lags, profile, calendar, spread)
+        size = max(1, ROWS // max(1, math.prod(leading[1:]) * d))
+        spread = spread.expand(leading[0], *spread.shape[1:])
+        inputs = (part.split(size) for part in (lags, profile, calendar, spread))
+        locs, scales = zip(*map(self._block, *inputs), strict=True)
+        return torch.cat(locs), torch.cat(scales)
+
+    def _block(
+        self, lags: Tensor, profile: Tensor, calendar: Tensor, spread: Tensor
+    ) -> tuple[Tensor, Tensor]:
         own = torch.cat([lags, profile], dim=-2) if self.profile else lags
         own = own.transpose(-1, -2)
         u = self.own(own)
