@@ -50,23 +50,24 @@ class IndependentGaussian(SimpleForecast):
         seasons = min(len(y) // m, self.num_seasons or len(y))
         used = y[len(y) - seasons * m :]
         require_observations(panel, used, 2)
-        mean, deviation = _moments(used.reshape(seasons, m, -1))
+        mean, deviation = moments(used.reshape(seasons, m, -1))
         phase = np.arange(p) % m
         noise = rng.standard_normal((count, p, y.shape[1]))
         return mean[phase] + deviation[phase] * noise
 
 
-def _moments(seasons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def moments(seasons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation ``(m, D)`` of the observed ones of ``(N, m, D)`` values."""
-    mean, deviation, count = _moment(seasons, axis=0)
-    all_mean, all_deviation, _ = _moment(seasons, axis=(0, 1))
+    mean, deviation, count = moment(seasons, axis=0)
+    all_mean, all_deviation, _ = moment(seasons, axis=(0, 1))
     rare = count < 2
     return np.where(rare, all_mean, mean), np.where(rare, all_deviation, deviation)
 
 
-def _moment(
+def moment(
     values: np.ndarray, axis: int | tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, standard deviation and number of the observed values along an axis."""
     observed = ~np.isnan(values)
     count = observed.sum(axis=axis)
     mean = np.where(observed, values, 0).sum(axis=axis) / np.maximum(count, 1)

@@ -7,6 +7,7 @@ import numpy as np
 from gluonts.core.component import validated
 
 from timediff.baselines.base import SimpleForecast, at_least, gaussian_rows, require_observations
+from timediff.baselines.gaussian import moment
 from timediff.entries import Panel
 from timediff.errors import OptionError
 
@@ -51,7 +52,7 @@ class VAR(SimpleForecast):
 
     @validated()
     def __init__(
-        self, prediction_length: int, season: int = 1, window: int = 1000, max_order: int = 5
+        self, prediction_length: int, season: int = 1, window: int = 2000, max_order: int = 5
     ) -> None:
         super().__init__(prediction_length)
         at_least(1, season=season, max_order=max_order)
@@ -71,7 +72,7 @@ class VAR(SimpleForecast):
         require_observations(panel, used, 2)
         profile, z = _deseason(used, self.season)
         scale = z.std(axis=0)
-        moving = scale > 1e-9 * (1e-30 + np.abs(used[~np.isnan(used)]).max())
+        moving = scale > 1e-9 * np.nanmax(np.abs(used), axis=0)  # not just rounding
         paths = np.zeros((count, self.prediction_length, z.shape[1]))
         if moving.any():
             fitted = z[:, moving] / scale[moving]
@@ -108,14 +109,11 @@ def _statsmodels() -> Any:
 
 def _deseason(used: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray]:
     """The mean profile ``(m, D)``, its first row for the step after, and what is left, filled."""
-    phase = (np.arange(len(used)) - len(used)) % season
-    mean = np.nanmean(used, axis=0)
-    profile = np.tile(mean, (season, 1))
-    for k in range(season):
-        rows = used[phase == k]
-        seen = ~np.isnan(rows).all(axis=0)
-        profile[k, seen] = np.nanmean(rows[:, seen], axis=0)
-    z = used - profile[phase]
+    missing = np.full((-len(used) % season, used.shape[1]), np.nan)
+    whole = np.concatenate([missing, used]).reshape(-1, season, used.shape[1])
+    profile, _, count = moment(whole, axis=0)
+    profile = np.where(count, profile, np.nanmean(used, axis=0))
+    z = used - profile[(np.arange(len(used)) - len(used)) % season]
     steps = np.arange(len(z))
     for column in z.T:
         gaps = np.isnan(column)
