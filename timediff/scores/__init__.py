@@ -1,22 +1,56 @@
 """Scores of sample forecasts, in torch, on any device, for any number of samples and series.
 
-All take ``samples[w, s, p, d]`` and ``target[w, p, d]`` (windows, samples, steps, series) and
-give one number. NaN in the target is a missing observation and is left out; NaN or infinity in the
-samples is refused, because dropping it would improve the score.
+All take ``samples[*b, s, p, d]`` and ``target[*b, p, d]`` (windows or any other leading axes,
+samples, steps, series). NaN in the target is a missing observation and is left out; NaN or infinity
+in the samples is refused, because dropping it would improve the score. Scores that have a value for
+each element, step or window take ``reduction="none"``; the others pool. They compute in float64
+wherever the device has it (:func:`crps_ensemble` in the precision of the samples) and window by
+window, so that the memory is bounded. ``docs/scores`` has a page on each.
 """
 
-from timediff.scores.calibration import coverage, coverage_sum
-from timediff.scores.multivariate import energy_score
-from timediff.scores.quantile_loss import crps, crps_sum
+from timediff.scores._inputs import combine
+from timediff.scores.calibration import (
+    coverage,
+    coverage_sum,
+    interval_score,
+    reliability,
+    sharpness,
+)
+from timediff.scores.ensemble import crps_ensemble
+from timediff.scores.multivariate import dawid_sebastiani, energy_score, variogram_score
+from timediff.scores.point import mase, nd, nrmse, seasonal_error
+from timediff.scores.quantile_loss import crps, crps_sum, weighted_quantile_loss
+from timediff.scores.ranks import pit, rank_histogram
 from timediff.types import Float, Tensor
 
-__all__ = ["coverage", "coverage_sum", "crps", "crps_sum", "energy_score", "score_table"]
+__all__ = [
+    "combine",
+    "coverage",
+    "coverage_sum",
+    "crps",
+    "crps_ensemble",
+    "crps_sum",
+    "dawid_sebastiani",
+    "energy_score",
+    "interval_score",
+    "mase",
+    "nd",
+    "nrmse",
+    "pit",
+    "rank_histogram",
+    "reliability",
+    "score_table",
+    "seasonal_error",
+    "sharpness",
+    "variogram_score",
+    "weighted_quantile_loss",
+]
 
 
 def score_table(
-    samples: Float[Tensor, "w s p d"], target: Float[Tensor, "w p d"]
+    samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]
 ) -> dict[str, float]:
-    """All scores of a forecast, one row of a table.
+    """The scores of one row of a benchmark table.
 
     Args:
         samples: sample paths: windows, samples, steps, series; in the units of the target.
@@ -24,7 +58,8 @@ def score_table(
 
     Returns:
         ``crps`` and ``crps_sum`` (GluonTS' estimator, 19 quantiles, no unit), ``energy_score``
-        (units of the target), ``coverage90`` and ``coverage90_sum`` (ideal: 0.9).
+        and ``variogram_score`` (p = 0.5; both in units of the target), ``coverage90`` and
+        ``coverage90_sum`` (ideal: 0.9).
 
     Raises:
         DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
@@ -34,6 +69,7 @@ def score_table(
         "crps": crps(samples, target).item(),
         "crps_sum": crps_sum(samples, target).item(),
         "energy_score": energy_score(samples, target).item(),
+        "variogram_score": variogram_score(samples, target).item(),
         "coverage90": coverage(samples, target, 0.9).item(),
         "coverage90_sum": coverage_sum(samples, target, 0.9).item(),
     }

@@ -1,30 +1,74 @@
-"""The CRPS of the forecasting tables: a weighted quantile loss, as GluonTS computes it."""
+"""Scores of the forecasting tables, as GluonTS computes them: pooled over everything."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 
-from timediff.scores._inputs import check, sum_windows, windows
+from timediff.errors import OptionError
+from timediff.scores._inputs import checked, summed
 from timediff.types import Float, Tensor
 
 LEVELS = tuple(i / 20 for i in range(1, 20))
 """The 19 quantile levels of the published tables: 0.05, 0.10, ..., 0.95."""
 
 
-def crps(samples: Float[Tensor, "w s p d"], target: Float[Tensor, "w p d"]) -> Float[Tensor, ""]:
-    r"""CRPS of the single series, as published tables report it (``mean_wQuantileLoss``).
+def weighted_quantile_loss(
+    samples: Float[Tensor, "*b s p d"],
+    target: Float[Tensor, "*b p d"],
+    levels: Sequence[float] = LEVELS,
+) -> Float[Tensor, " q"]:
+    r"""Quantile loss of each level, weighted by the size of the data (``wQuantileLoss[q]``).
 
     .. math::
 
-        \mathrm{CRPS} = \frac{1}{19} \sum_{q = .05, \dots, .95}
-        \frac{2 \sum_{w,p,d} (y - \hat y_q) (q - 1\{y \le \hat y_q\})}{\sum_{w,p,d} |y|}
+        \mathrm{wQL}_q = \frac{2 \sum_{w,p,d} (y - \hat y_q) (q - 1\{y \le \hat y_q\})}
+        {\sum_{w,p,d} |y|}
 
-    The estimator is that of GluonTS' ``MultivariateEvaluator``: the quantile
-    :math:`\hat y_q` is the sorted sample at index ``round((s - 1) q)`` (nearest rank, ties to
-    even), and numerator and denominator are pooled over windows, steps *and* series, so that large
-    series weigh more. It is not a mean over the series of their own CRPS. Other estimators and
-    other numbers of quantiles give other values for the same forecast: .1154 with these 19
-    quantiles, .1204 with 9, .1100 exact.
+    The quantile :math:`\hat y_q` is the sorted sample at index ``round((s - 1) q)`` (nearest rank,
+    ties to even), and both sums are pooled over windows, steps *and* series.
+
+    Args:
+        samples: sample paths: windows, samples, steps, series; any number of leading axes.
+        target: what was observed, in the same units. NaN means missing and is left out, element
+            by element.
+        levels: of the quantiles, each above 0 and below 1.
+
+    Returns:
+        One number a level, without unit, lower is better. NaN where every observation is zero.
+        Differentiable in the samples.
+
+    Raises:
+        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
+            or no observation.
+        OptionError: a level out of range.
+
+    References:
+        Koenker & Bassett 1978 (the loss); Alexandrov et al. 2020, *GluonTS* (this estimator).
+    """
+    if not levels or not all(0 < q < 1 for q in levels):
+        raise OptionError(f"levels must be above 0 and below 1, like 0.9; got {list(levels)}")
+    inputs = checked(samples, target)
+    loss, scale = torch.zeros(len(levels)), torch.zeros(())
+    for x, y, observed in inputs.windows():
+        ranks = [round((len(x) - 1) * q) for q in levels]
+        quantiles = x.sort(dim=0).values[ranks]
+        q = torch.tensor(levels, dtype=x.dtype, device=x.device)[:, None, None]
+        pinball = (y - quantiles) * (q - (y <= quantiles).to(x.dtype))
+        loss = loss.to(x) + 2 * torch.where(observed, pinball, 0.0).sum((1, 2))
+        scale = scale.to(x) + y.abs().sum()
+    return torch.where(scale > 0, loss / scale, torch.nan)
+
+
+def crps(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:
+    r"""CRPS of the single series, as published tables report it (``mean_wQuantileLoss``).
+
+    .. math:: \mathrm{CRPS} = \frac{1}{19} \sum_{q = .05, \dots, .95} \mathrm{wQL}_q
+
+    The mean of :func:`weighted_quantile_loss` over 19 levels: the estimator of GluonTS'
+    ``MultivariateEvaluator``. Numerator and denominator are pooled over windows, steps and series,
+    so that large series weigh more; it is not a mean over the series of their own CRPS. Other
+    estimators and other numbers of quantiles give other values for the same forecast: .1154 with
+    these 19 quantiles, .1204 with 9, .1100 exact (:func:`crps_ensemble`).
 
     Args:
         samples: sample paths: windows, samples, steps, series; in the units of the target.
@@ -41,12 +85,11 @@ def crps(samples: Float[Tensor, "w s p d"], target: Float[Tensor, "w p d"]) -> F
         Matheson & Winkler 1976 (the score); Alexandrov et al. 2020, *GluonTS* (this estimator);
         Rasul et al. 2021, arXiv 2101.12072 (its use).
     """
-    check(samples, target)
-    return _weighted_quantile_loss(windows(samples, target))
+    return weighted_quantile_loss(samples, target).mean()
 
 
 def crps_sum(
-    samples: Float[Tensor, "w s p d"], target: Float[Tensor, "w p d"]
+    samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]
 ) -> Float[Tensor, ""]:
     r"""CRPS of the sum over the series (``m_sum_mean_wQuantileLoss``), a check of the joint law.
 
@@ -56,9 +99,9 @@ def crps_sum(
 
     with :func:`crps`, whose numerator and denominator are pooled over windows and steps. Without
     missing values this is the GluonTS number. At a step where some series are missing, the sum
-    runs over the observed ones in the samples *and* in the target. (GluonTS then compares the
-    observed part of the target with the sum of all sampled series, which charges the forecast for
-    what was not measured.) A step at which nothing is observed is left out.
+    runs over the observed ones in the samples *and* in the target, as in :func:`combine`. (GluonTS
+    then compares the observed part of the target with the sum of all sampled series, which charges
+    the forecast for what was not measured.) A step at which nothing is observed is left out.
 
     Args:
         samples: sample paths: windows, samples, steps, series; in the units of the target.
@@ -74,17 +117,4 @@ def crps_sum(
     References:
         Salinas et al. 2019, arXiv 1910.03002, who brought it into use.
     """
-    check(samples, target)
-    return _weighted_quantile_loss(sum_windows(samples, target))
-
-
-def _weighted_quantile_loss(parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    loss, scale = torch.zeros(()), torch.zeros(())
-    for x, y, observed in parts:
-        ranks = [round((len(x) - 1) * q) for q in LEVELS]
-        quantiles = x.sort(dim=0).values[ranks]
-        levels = torch.tensor(LEVELS, dtype=x.dtype, device=x.device)[:, None, None]
-        pinball = (y - quantiles) * (levels - (y <= quantiles).to(x.dtype))
-        loss = loss.to(x) + 2 * torch.where(observed, pinball, 0.0).sum() / len(LEVELS)
-        scale = scale.to(x) + y.abs().sum()
-    return torch.where(scale > 0, loss / scale, torch.nan)
+    return crps(*summed(samples, target))

@@ -19,6 +19,7 @@ from timediff.scores import (
     energy_score,
     multivariate,
     score_table,
+    variogram_score,
 )
 
 
@@ -194,6 +195,7 @@ def test_score_table_holds_the_scores():
         "crps": crps(samples, target).item(),
         "crps_sum": crps_sum(samples, target).item(),
         "energy_score": energy_score(samples, target).item(),
+        "variogram_score": variogram_score(samples, target).item(),
         "coverage90": coverage(samples, target).item(),
         "coverage90_sum": coverage_sum(samples, target).item(),
     }

@@ -1,0 +1,132 @@
+"""Errors of the median and the mean of a forecast, as GluonTS computes them."""
+
+import torch
+
+from timediff.errors import DataError, OptionError
+from timediff.scores._inputs import Checked, checked
+from timediff.types import Float, Tensor
+
+
+def _medians(inputs: Checked) -> Tensor:
+    """The median of GluonTS: the sample at the nearest rank, not the middle of two."""
+    rank = round((inputs.samples.shape[1] - 1) * 0.5)
+    return torch.stack([x.sort(dim=0).values[rank] for x, _, _ in inputs.windows()])
+
+
+def nd(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:
+    r"""Normalised deviation of the median, pooled over windows, steps and series.
+
+    .. math:: \mathrm{ND} = \frac{\sum |y - \hat y_{.5}|}{\sum |y|}
+
+    The same as the weighted quantile loss at .5.
+
+    Args:
+        samples: sample paths: windows, samples, steps, series; any number of leading axes.
+        target: what was observed, in the same units. NaN means missing and is left out.
+
+    Returns:
+        A scalar without unit, lower is better. NaN where every observation is zero.
+
+    Raises:
+        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
+            or no observation.
+    """
+    inputs = checked(samples, target)
+    median = _medians(inputs)
+    y = inputs.target.to(median)
+    error = torch.where(inputs.observed, y - median, 0.0).abs().sum()
+    scale = y.abs().sum()
+    return torch.where(scale > 0, error / scale, torch.nan)
+
+
+def nrmse(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:
+    r"""Root mean squared error of the mean, divided by the mean absolute observation.
+
+    .. math:: \mathrm{NRMSE} = \frac{\sqrt{\frac1N \sum (y - \bar x)^2}}{\frac1N \sum |y|}
+
+    Args:
+        samples: sample paths: windows, samples, steps, series; any number of leading axes.
+        target: what was observed, in the same units. NaN means missing and is left out.
+
+    Returns:
+        A scalar without unit, lower is better. NaN where every observation is zero.
+
+    Raises:
+        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
+            or no observation.
+    """
+    inputs = checked(samples, target)
+    mean = torch.stack([x.mean(0) for x, _, _ in inputs.windows()])
+    y = inputs.target.to(mean)
+    count = inputs.observed.sum()
+    squared = torch.where(inputs.observed, y - mean, 0.0).square().sum() / count
+    scale = y.abs().sum() / count
+    return torch.where(scale > 0, squared.sqrt() / scale, torch.nan)
+
+
+def seasonal_error(history: Float[Tensor, "*b t d"], season: int = 1) -> Float[Tensor, "*b d"]:
+    r"""Mean absolute error of the seasonal naive forecast within the history, of each series.
+
+    .. math:: \frac{1}{T - m} \sum_t |y_t - y_{t-m}|
+
+    Args:
+        history: what was known at the forecast's time. NaN means missing: pairs with a missing
+            value are left out.
+        season: m, steps of a season.
+
+    Returns:
+        In the units of the data; NaN where no pair is observed.
+
+    Raises:
+        OptionError: season is below 1 or not shorter than the history.
+    """
+    if not 1 <= season < history.shape[-2]:
+        raise OptionError(
+            f"season must be from 1 to {history.shape[-2] - 1}, less than the history's steps;"
+            f" got {season}"
+        )
+    return (history[..., season:, :] - history[..., :-season, :]).abs().nanmean(-2)
+
+
+def mase(
+    samples: Float[Tensor, "*b s p d"],
+    target: Float[Tensor, "*b p d"],
+    scale: Float[Tensor, "..."],
+) -> Float[Tensor, ""]:
+    r"""Mean absolute scaled error of the median: 1 is as good as the seasonal naive forecast was.
+
+    .. math:: \frac{1}{WD} \sum_{w,d} \frac{\frac1P \sum_p |y - \hat y_{.5}|}{s_{w,d}}
+
+    A mean over windows and series of the error of each in units of its own seasonal error, so that
+    every series counts alike.
+
+    Args:
+        samples: sample paths: windows, samples, steps, series; any number of leading axes.
+        target: what was observed, in the same units. NaN means missing and is left out.
+        scale: s, the :func:`seasonal_error` of each series' history, ``[*b, d]`` or ``[d]``.
+
+    Returns:
+        A scalar without unit, lower is better. A series whose seasonal error is 0 or NaN has no
+        scale and is left out.
+
+    Raises:
+        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target, no
+            observation, or no series with a scale.
+
+    References:
+        Hyndman & Koehler 2006.
+    """
+    inputs = checked(samples, target)
+    shape = (*samples.shape[:-3], samples.shape[-1])
+    try:
+        scale = scale.to(samples.device).expand(shape).reshape(-1, shape[-1])
+    except RuntimeError:
+        raise DataError(f"scale must be of the shape {shape}; got {tuple(scale.shape)}") from None
+    median = _medians(inputs)
+    y = inputs.target.to(median)
+    count = inputs.observed.sum(1)
+    error = torch.where(inputs.observed, y - median, 0.0).abs().sum(1) / count
+    fine = (scale > 0) & (count > 0)
+    if not fine.any():
+        raise DataError("no observed series has a seasonal error above 0: there is no scale")
+    return (error[fine] / scale[fine]).mean()
