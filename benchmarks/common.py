@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Iterable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def evaluate(predictor: Any, data: ForecastDataset, seed: int) -> tuple[dict[str
 
 def machine() -> dict[str, str]:
     """Versions and hardware, for the record beside a result."""
-    packages = ("timediff", "torch", "gluonts", "numpy", "pandas")
+    packages = ["timediff", "torch", "gluonts", "numpy", "pandas"]
+    packages += [name for name in ("statsmodels", "statsforecast") if find_spec(name)]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
         "versions": " ".join(f"{name}={version(name)}" for name in packages),

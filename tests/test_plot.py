@@ -160,7 +160,7 @@ def test_axes_may_be_given():
     axes = figure.subplots(2, 2)
     assert fan_chart(forecasts(), axes=axes) is figure
     assert titles(figure)[3] == "sum of all 5 series"
-    with pytest.raises(OptionError, match="2 axes.*4 panels"):
+    with pytest.raises(OptionError, match=r"2 axes.*4 panels"):
         fan_chart(forecasts(), axes=axes[0])
 
 
@@ -195,7 +195,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
 def test_what_does_not_fit_is_refused():
     with pytest.raises(DataError, match="no forecast"):
         fan_chart([])
-    with pytest.raises(OptionError, match="series 'aa'.*did you mean 'a'"):
+    with pytest.raises(OptionError, match=r"series 'aa'.*did you mean 'a'"):
         fan_chart(forecasts(), series=["aa"])
     with pytest.raises(OptionError, match="out of range"):
         fan_chart(forecasts(), series=[5])
