@@ -13,7 +13,7 @@ from gluonts.evaluation import Evaluator
 from gluonts.model.forecast import SampleForecast
 
 from timediff import DataError, OptionError, scores
-from timediff.scores import ensemble, multivariate
+from timediff.scores import _inputs
 
 UNREDUCED = {
     "crps energy": scores.crps_ensemble,
@@ -116,8 +116,7 @@ def test_the_sort_with_a_gradient_is_the_sort_without(monkeypatch):
     plain = scores.crps_ensemble(x, y, reduction="none")
     tracked = scores.crps_ensemble(x.clone().requires_grad_(), y, reduction="none")
     torch.testing.assert_close(tracked.detach(), plain)
-    monkeypatch.setattr(ensemble, "SMALL", 0)  # by threads
-    monkeypatch.setattr(ensemble, "CHUNK", 333)  # in pieces
+    monkeypatch.setattr(_inputs, "BLOCK", 333)  # in pieces
     before = x.clone()
     torch.testing.assert_close(scores.crps_ensemble(x, y, reduction="none"), plain)
     one = x[:, :1].contiguous()  # a transposed view of the caller's memory
@@ -131,7 +130,7 @@ def test_variogram_score_is_that_of_scoringrules(p, monkeypatch):
     theirs = scoringrules.vs_ensemble(y.numpy(), x.movedim(-3, -2).numpy(), p=p)
     found = scores.variogram_score(x, y, p, reduction="none")
     np.testing.assert_allclose(found.numpy(), theirs, rtol=1e-9)
-    monkeypatch.setattr(multivariate, "CHUNK", 1)
+    monkeypatch.setattr(_inputs, "BLOCK", 1)
     torch.testing.assert_close(scores.variogram_score(x, y, p, reduction="none"), found)
     weights = torch.rand(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     difference = (y[..., :, None] - y[..., None, :]).abs() ** p
@@ -280,6 +279,16 @@ def test_any_leading_axes(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_the_size_of_the_blocks_changes_nothing(name, monkeypatch):
+    x, y = panel()
+    y[1, :2, 2] = torch.nan
+    whole = ALL[name](x, y)
+    for size in (1, 150, 500):  # an element, some steps of a window, two windows
+        monkeypatch.setattr(_inputs, "BLOCK", size)
+        torch.testing.assert_close(ALL[name](x, y), whole, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_single_precision_gives_the_same(name):
     x, y = panel()
     single = ALL[name](x.float(), y.float())
@@ -311,11 +320,46 @@ def test_forecasts_that_are_no_numbers_are_refused(name, value):
 
 
 @pytest.mark.parametrize("name", [n for n in UNREDUCED if n != "sharpness"] + ["crps", "crps_sum"])
-def test_gradients(name):
+@pytest.mark.parametrize("block", [10, 2**17])
+def test_gradients(name, block, monkeypatch):
+    monkeypatch.setattr(_inputs, "BLOCK", block)
     x, y = panel(lead=(1,), s=6, p=2, d=2)
     y[0, 0, 1] = torch.nan
     x.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: ALL[name](x, y), x)
+
+
+@pytest.mark.parametrize("name", ["energy", "variogram"])
+def test_a_gradient_keeps_no_pairs_in_memory(name):
+    x, y = panel(lead=(1,), s=200, p=1, d=40)
+    kept = {}
+
+    def keep(tensor):
+        memory = tensor.untyped_storage()
+        kept[memory.data_ptr()] = memory.nbytes()
+        return tensor
+
+    x.requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        ALL[name](x, y)
+    pairs = {"energy": 200 * 200, "variogram": 200 * 780}[name]
+    assert sum(kept.values()) < 8 * pairs
+
+
+def test_no_gradient_is_kept_where_none_is_wanted():
+    x, y = panel()
+    x.requires_grad_()
+    with torch.no_grad():
+        for name in ("crps energy", "energy", "variogram", "interval", "crps_sum"):
+            assert not ALL[name](x, y).requires_grad
+
+
+def test_a_step_with_a_single_series_has_no_variogram():
+    x, y = panel()
+    y[0, 0, 1:] = torch.nan
+    found = scores.variogram_score(x, y, reduction="none")
+    assert found.isnan().nonzero().tolist() == [[0, 0]]
+    assert scores.variogram_score(x[..., :1], y[..., :1]) == 0
 
 
 def test_the_variogram_score_has_a_gradient_where_samples_agree():

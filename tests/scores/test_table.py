@@ -12,12 +12,12 @@ from gluonts.model.forecast import SampleForecast
 
 from timediff.errors import DataError, OptionError
 from timediff.scores import (
+    _inputs,
     coverage,
     coverage_sum,
     crps,
     crps_sum,
     energy_score,
-    multivariate,
     score_table,
     variogram_score,
 )
@@ -121,7 +121,7 @@ def test_energy_score_is_that_of_scoringrules(fair, monkeypatch):
         backend="numpy",
     ).mean()
     assert energy_score(samples, target, fair=fair).item() == pytest.approx(expected, rel=1e-9)
-    monkeypatch.setattr(multivariate, "CHUNK", 64)  # pieces must not change the result
+    monkeypatch.setattr(_inputs, "BLOCK", 64)  # pieces must not change the result
     assert energy_score(samples, target, fair=fair).item() == pytest.approx(expected, rel=1e-9)
 
 

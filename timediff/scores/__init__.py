@@ -4,23 +4,20 @@ All take ``samples[*b, s, p, d]`` and ``target[*b, p, d]`` (windows or any other
 samples, steps, series). NaN in the target is a missing observation and is left out; NaN or infinity
 in the samples is refused, because dropping it would improve the score. Scores that have a value for
 each element, step or window take ``reduction="none"``; the others pool. They compute in float64
-wherever the device has it (:func:`crps_ensemble` in the precision of the samples) and window by
-window, so that the memory is bounded. ``docs/scores`` has a page on each.
+wherever the device has it (:func:`crps_ensemble` in the precision of the samples) and block by
+block, so that the memory is bounded. ``docs/scores`` has a page on each.
 """
 
-from timediff.scores._inputs import combine
-from timediff.scores.calibration import (
-    coverage,
-    coverage_sum,
-    interval_score,
-    reliability,
-    sharpness,
-)
+from timediff.scores.calibration import coverage, coverage_sum, reliability
+from timediff.scores.combination import combine
+from timediff.scores.dawid_sebastiani import dawid_sebastiani
+from timediff.scores.energy import energy_score
 from timediff.scores.ensemble import crps_ensemble
-from timediff.scores.multivariate import dawid_sebastiani, energy_score, variogram_score
+from timediff.scores.interval import interval_score, sharpness
 from timediff.scores.point import mase, nd, nrmse, seasonal_error
 from timediff.scores.quantile_loss import crps, crps_sum, weighted_quantile_loss
 from timediff.scores.ranks import pit, rank_histogram
+from timediff.scores.variogram import variogram_score
 from timediff.types import Float, Tensor
 
 __all__ = [

@@ -1,12 +1,19 @@
-"""What every score does first and last: check its two tensors, and reduce its values."""
+"""What every score does first and last: check, cut into blocks, reduce."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from timediff.errors import DataError, OptionError
 from timediff.types import Bool, Float, Tensor
+
+BLOCK = 2**17
+"""Numbers held at once by a step of a computation on the CPU: what stays in its cache."""
+BLOCK_ACCELERATOR = 2**25
+"""The same on other devices: enough to keep them busy."""
 
 
 def check(samples: Tensor, target: Tensor) -> None:
@@ -30,23 +37,36 @@ def check(samples: Tensor, target: Tensor) -> None:
             *lead, sample, step, series = bad.nonzero()[0].tolist()
             raise DataError(
                 f"{int(bad.sum())} of {bad.numel()} sampled values are NaN or infinite, the first"
-                f" in {_window(lead)}sample {sample}, step {step}, series {series}; a forecast with"
+                f" in {window(lead)}sample {sample}, step {step}, series {series}; a forecast with"
                 " such values has no score: repair the model instead of dropping them"
             )
     if torch.isinf(target).any():
         *lead, step, series = torch.isinf(target).nonzero()[0].tolist()
         raise DataError(
-            f"the target is infinite in {_window(lead)}step {step}, series {series}:"
+            f"the target is infinite in {window(lead)}step {step}, series {series}:"
             " replace it by NaN if it is missing"
         )
     if torch.isnan(target).all():
         raise DataError("the target has no observation: every value is NaN")
 
 
-def _window(lead: list[int]) -> str:
+def window(lead: list[int]) -> str:
+    """Where in the leading axes, for a message; nothing where there are none."""
     if not lead:
         return ""
     return f"window {lead[0] if len(lead) == 1 else tuple(lead)}, "
+
+
+class Block(NamedTuple):
+    """Some rows of what is scored: a row is an element, the vector of a step, or a path."""
+
+    samples: Float[Tensor, "n s d"]
+    target: Float[Tensor, "n d"]  # 0 where missing
+    observed: Bool[Tensor, "n d"]
+
+    def to(self, dtype: torch.dtype) -> "Block":
+        """The same in another precision."""
+        return Block(self.samples.to(dtype), self.target.to(dtype), self.observed)
 
 
 class Checked(NamedTuple):
@@ -55,13 +75,68 @@ class Checked(NamedTuple):
     samples: Float[Tensor, "w s p d"]
     target: Float[Tensor, "w p d"]  # 0 where missing
     observed: Bool[Tensor, "w p d"]
-    lead: tuple[int, ...]  # what the first axis was
+    exact: torch.dtype  # float64 wherever the device has it
 
-    def windows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Window by window, to bound the memory; in float64 wherever the device has it."""
-        exact = torch.float32 if self.samples.device.type == "mps" else torch.float64
-        for x, y, observed in zip(self.samples, self.target, self.observed, strict=True):
-            yield x.to(exact), y.to(exact), observed
+    def elements(self) -> "Checked":
+        """Every series at every step on its own: rows of one series."""
+        samples, target, observed, exact = self
+        w, s, p, d = samples.shape
+        ones = (w, p * d, 1)
+        return Checked(
+            samples.reshape(w, s, p * d, 1), target.reshape(ones), observed.reshape(ones), exact
+        )
+
+    def paths(self) -> "Checked":
+        """Steps and series together: one row a window."""
+        samples, target, observed, exact = self
+        return Checked(
+            samples.flatten(2)[:, :, None],
+            target.flatten(1)[:, None],
+            observed.flatten(1)[:, None],
+            exact,
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows in their order, as many at once as a block holds."""
+        s, p, d = self.samples.shape[1:]
+        steps = max(1, block_size(self.samples) // (s * d))
+        windows = max(1, steps // p)
+        for x, *rest in zip(*(part.split(windows) for part in self[:3]), strict=True):
+            for xx, y, seen in zip(
+                x.split(steps, 2), *(part.split(steps, 1) for part in rest), strict=True
+            ):
+                yield Block(xx.transpose(1, 2).flatten(0, 1), y.flatten(0, 1), seen.flatten(0, 1))
+
+    def map(self, kernel: Callable[[Block], Tensor]) -> list[Tensor]:
+        """What the kernel makes of each block; by threads on the CPU, where no gradient is wanted.
+
+        Threads over blocks, because those within torch's operators wait for each other after every
+        one, which is slow where other work shares the cores.
+        """
+        tracked = self.samples.requires_grad or self.target.requires_grad
+        if (tracked and torch.is_grad_enabled()) or self.samples.device.type != "cpu":
+            return [kernel(block) for block in self.blocks()]
+
+        def alone(block: Block) -> Tensor:
+            with torch.no_grad():  # threads do not inherit it
+                return kernel(block)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return list(pool.map(alone, self.blocks()))
+
+
+def block_size(x: Tensor) -> int:
+    """How many numbers to hold at once on the device of ``x``."""
+    return BLOCK if x.device.type == "cpu" else BLOCK_ACCELERATOR
+
+
+def bounded(step: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """``step(*tensors)``; what it holds is computed anew for the gradient instead of kept."""
+    if not torch.is_grad_enabled():
+        return step(*tensors)
+    found = checkpoint(step, *tensors, use_reentrant=False, preserve_rng_state=False)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def checked(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Checked:
@@ -73,74 +148,29 @@ def checked(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"])
     check(samples, target)
     target = target.to(samples.device)
     observed = ~torch.isnan(target)
-    y = torch.where(observed, target, 0.0)
-    size, lead = samples.shape[-3:], tuple(samples.shape[:-3])
+    size = samples.shape[-3:]
     return Checked(
-        samples.reshape(-1, *size), y.reshape(-1, *size[1:]), observed.reshape(-1, *size[1:]), lead
+        samples.reshape(-1, *size),
+        torch.where(observed, target, 0.0).reshape(-1, *size[1:]),
+        observed.reshape(-1, *size[1:]),
+        torch.float32 if samples.device.type == "mps" else torch.float64,
     )
 
 
-def combine(
-    samples: Float[Tensor, "*b s p d"],
-    target: Float[Tensor, "*b p d"],
-    weights: Float[Tensor, "..."],
-) -> tuple[Float[Tensor, "*b s p k"], Float[Tensor, "*b p k"]]:
-    r"""Linear combinations of the series, of every sample path and of what was observed.
-
-    .. math:: x'_k = \sum_d w_{kd}\, x_d, \qquad y'_k = \sum_d w_{kd}\, y_d
-
-    What comes out goes into any score: ``crps(*combine(x, y, w))`` is the CRPS of a region's
-    total, of a spread between two prices, of a portfolio. A missing series is left out of both
-    sums at that step; a combination is missing where none of its series (of nonzero weight) is
-    observed.
+def reduced(values: Float[Tensor, " n"], present: Bool[Tensor, "*b"], reduction: str) -> Tensor:
+    """The mean of the values that are there, or all of them with NaN for those that are not.
 
     Args:
-        samples: sample paths: windows, samples, steps, series; any number of leading axes.
-        target: what was observed. NaN means missing.
-        weights: a row per combination, or one combination ``[d]``.
-
-    Returns:
-        Samples and target with K combinations in place of the D series.
-
-    Raises:
-        DataError: shapes that do not fit, a NaN or infinite sample or weight, an infinite
-            target, or no observation.
-    """
-    inputs = checked(samples, target)
-    rows = torch.atleast_2d(weights)
-    if rows.ndim != 2 or rows.shape[1] != samples.shape[-1] or not torch.isfinite(rows).all():
-        raise DataError(
-            f"weights must be finite, {samples.shape[-1]} of them (one a series) or rows of them;"
-            f" got the shape {tuple(weights.shape)}"
-        )
-    parts = []
-    for x, y, observed in inputs.windows():
-        w = rows.to(y).T
-        present = (observed.to(y) @ (w != 0).to(y)) > 0
-        total = torch.where(observed, x, 0.0) @ w
-        parts.append((total, torch.where(present, y @ w, torch.nan)))
-    x, y = (torch.stack(part) for part in zip(*parts, strict=True))
-    return x.reshape(*inputs.lead, *x.shape[1:]), y.reshape(*inputs.lead, *y.shape[1:])
-
-
-def summed(
-    samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]
-) -> tuple[Float[Tensor, "*b s p 1"], Float[Tensor, "*b p 1"]]:
-    """The sum over the series, in the samples and in the target."""
-    check(samples, target)
-    return combine(samples, target, torch.ones(samples.shape[-1]))
-
-
-def reduced(
-    values: Tensor, present: Bool[Tensor, "w ..."], lead: tuple[int, ...], reduction: str
-) -> Tensor:
-    """The mean of the values that are there, or all of them with NaN for those that are not.
+        values: row after row.
+        present: which of them have a value, in the shape of the result of ``"none"``.
+        reduction: ``"mean"`` or ``"none"``.
 
     Raises:
         OptionError: an unknown reduction.
     """
+    values = values.reshape(present.shape)
     if reduction == "mean":
         return values[present].mean()
     if reduction == "none":
-        return torch.where(present, values, torch.nan).reshape(*lead, *values.shape[1:])
+        return torch.where(present, values, torch.nan)
     raise OptionError(f"reduction must be 'mean' or 'none', not {reduction!r}")

@@ -1,35 +1,16 @@
-"""Is a forecast as certain as it may be? Intervals: coverage, width, and both in one score."""
+"""Is a forecast as certain as it may be? Coverage and the reliability curve."""
 
 from collections.abc import Sequence
 
 import torch
 
 from timediff.errors import OptionError
-from timediff.scores._inputs import checked, reduced, summed
+from timediff.scores._inputs import checked
+from timediff.scores._ordered import at_quantile, check_levels, over_ordered
+from timediff.scores.combination import summed
+from timediff.scores.interval import bounds
 from timediff.scores.quantile_loss import LEVELS
 from timediff.types import Float, Tensor
-
-
-def quantile(samples: Float[Tensor, "s *b"], q: float) -> Float[Tensor, "*b"]:
-    """The ``q`` quantile over the first axis, linearly interpolated between order statistics.
-
-    The same as ``torch.quantile`` and ``numpy.quantile`` by default, without the limit of the
-    former on the number of elements. Units: those of the samples.
-    """
-    return _sorted_quantile(samples.sort(dim=0).values, q)
-
-
-def _sorted_quantile(ordered: Tensor, q: float) -> Tensor:
-    position = q * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return torch.lerp(ordered[low], ordered[high], position - low)
-
-
-def _interval(ordered: Tensor, level: float) -> tuple[Tensor, Tensor]:
-    if not 0 < level < 1:
-        raise OptionError(f"level must be above 0 and below 1, like 0.9; got {level}")
-    return _sorted_quantile(ordered, (1 - level) / 2), _sorted_quantile(ordered, (1 + level) / 2)
 
 
 def coverage(
@@ -111,94 +92,19 @@ def reliability(
     """
     if kind not in ("interval", "quantile"):
         raise OptionError(f"kind must be 'interval' or 'quantile', not {kind!r}")
+    check_levels(*levels)
     inputs = checked(samples, target)
-    hits = [0] * len(levels)
-    for x, y, observed in inputs.windows():
-        ordered = x.sort(dim=0).values
-        for i, level in enumerate(levels):
-            low, high = _interval(ordered, level)
-            if kind == "quantile":
-                low, high = ordered.new_tensor(-torch.inf), _sorted_quantile(ordered, level)
-            hits[i] += int(((low <= y) & (y <= high) & observed).sum())
-    count = int(inputs.observed.sum())
-    return torch.tensor([hit / count for hit in hits], dtype=ordered.dtype, device=samples.device)
+
+    def hits(x: Tensor, y: Tensor, seen: Tensor) -> Tensor:
+        inside = [_inside(x, y, level, kind) & seen for level in levels]
+        return torch.stack(inside).sum(1)
+
+    count = inputs.observed.sum()
+    return (torch.stack(over_ordered(inputs, hits)).sum(0) / count).to(inputs.exact)
 
 
-def sharpness(
-    samples: Float[Tensor, "*b s p d"],
-    target: Float[Tensor, "*b p d"],
-    level: float = 0.9,
-    reduction: str = "mean",
-) -> Tensor:
-    r"""Width of the central interval, where something was observed to compare it with.
-
-    .. math:: \hat y_{(1 + \mathrm{level})/2} - \hat y_{(1 - \mathrm{level})/2}
-
-    Of two calibrated forecasts the sharper one is better; of others it says nothing.
-
-    Args:
-        samples: sample paths: windows, samples, steps, series; any number of leading axes.
-        target: what was observed; only where it is missing (NaN) matters here.
-        level: probability of the interval.
-        reduction: ``"mean"``, or ``"none"``.
-
-    Returns:
-        A scalar in the units of the data, or ``[*b, p, d]`` with NaN where the target is missing.
-
-    Raises:
-        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
-            or no observation.
-        OptionError: ``level`` is out of range, or an unknown reduction.
-
-    References:
-        Gneiting, Balabdaoui & Raftery 2007.
-    """
-    inputs = checked(samples, target)
-    widths = []
-    for x, _, _ in inputs.windows():
-        low, high = _interval(x.sort(dim=0).values, level)
-        widths.append(high - low)
-    return reduced(torch.stack(widths), inputs.observed, inputs.lead, reduction)
-
-
-def interval_score(
-    samples: Float[Tensor, "*b s p d"],
-    target: Float[Tensor, "*b p d"],
-    level: float = 0.9,
-    reduction: str = "mean",
-) -> Tensor:
-    r"""Winkler's interval score: the width, and a fine for every observation outside.
-
-    .. math::
-
-        (u - l) + \frac2\alpha (l - y)_+ + \frac2\alpha (y - u)_+,
-        \qquad \alpha = 1 - \mathrm{level}
-
-    with the bounds l and u of the central interval, quantiles as in :func:`coverage`. Proper for
-    the two quantiles: neither a wide nor a narrow interval pays.
-
-    Args:
-        samples: sample paths: windows, samples, steps, series; any number of leading axes.
-        target: what was observed, in the same units. NaN means missing.
-        level: probability of the interval.
-        reduction: ``"mean"``, or ``"none"``.
-
-    Returns:
-        A scalar in the units of the data, or ``[*b, p, d]`` with NaN where the target is missing;
-        lower is better. Differentiable in the samples.
-
-    Raises:
-        DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
-            or no observation.
-        OptionError: ``level`` is out of range, or an unknown reduction.
-
-    References:
-        Winkler 1972; Gneiting & Raftery 2007, section 6.2.
-    """
-    inputs = checked(samples, target)
-    scores = []
-    for x, y, _ in inputs.windows():
-        low, high = _interval(x.sort(dim=0).values, level)
-        outside = (low - y).clamp_min(0) + (y - high).clamp_min(0)
-        scores.append(high - low + 2 / (1 - level) * outside)
-    return reduced(torch.stack(scores), inputs.observed, inputs.lead, reduction)
+def _inside(ordered: Tensor, y: Tensor, level: float, kind: str) -> Tensor:
+    if kind == "quantile":
+        return y <= at_quantile(ordered, level)
+    low, high = bounds(ordered, level)
+    return (low <= y) & (y <= high)

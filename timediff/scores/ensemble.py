@@ -1,21 +1,14 @@
 """CRPS of an ensemble, element by element, in three estimators."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
 
 from timediff.errors import DataError, OptionError
 from timediff.scores._inputs import checked, reduced
-from timediff.scores.quantile_loss import LEVELS
+from timediff.scores._ordered import over_ordered
+from timediff.scores.quantile_loss import LEVELS, pinball
 from timediff.types import Float, Tensor
-
-CHUNK = 2**22
-"""Sampled values sorted at once."""
-SMALL = 2**18
-"""Sampled values for which threads are not worth their start."""
-_NUMPY = (torch.float32, torch.float64)
 
 
 def crps_ensemble(
@@ -62,53 +55,20 @@ def crps_ensemble(
     inputs = checked(samples, target)
     if estimator == "fair" and inputs.samples.shape[1] < 2:
         raise DataError("the fair CRPS needs at least 2 samples; got 1")
-    num, s, p, d = inputs.samples.shape
-    y = inputs.target.to(samples.dtype).reshape(num, -1)
-    x = inputs.samples.reshape(num, s, -1)
-    rows = max(1, CHUNK // s)
-    values = [
-        kernel(_sorted(xx), yy)
-        for xw, yw in zip(x, y, strict=True)
-        for xx, yy in zip(xw.split(rows, dim=1), yw.split(rows), strict=True)
-    ]
-    return reduced(torch.cat(values).view(num, p, d), inputs.observed, inputs.lead, reduction)
+    dtype = torch.promote_types(samples.dtype, torch.float32)
+    values = over_ordered(inputs, lambda x, y, _: kernel(x, y), dtype)
+    return reduced(torch.cat(values), inputs.observed.reshape(target.shape), reduction)
 
 
-def _sorted(x: Float[Tensor, "s n"]) -> Float[Tensor, "n s"]:
-    """Every ensemble in rising order.
-
-    Where no gradient is wanted, on the CPU, by numpy: its sort uses the processor's vectors and is
-    ten times as fast as torch's, and it lets other threads run meanwhile.
-    """
-    rows = x.T.contiguous()
-    if rows.requires_grad or rows.device.type != "cpu" or rows.dtype not in _NUMPY:
-        return rows.sort(dim=-1).values
-    rows = rows.clone() if rows.data_ptr() == x.data_ptr() else rows  # S = 1 or n = 1: a view
-    parts = np.array_split(rows.numpy(), torch.get_num_threads())
-    if rows.numel() < SMALL:
-        rows.numpy().sort(axis=-1)
-    else:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            list(pool.map(lambda part: part.sort(axis=-1), parts))
-    return rows
-
-
-def _energy(ordered: Tensor, y: Tensor, pairs: int) -> Tensor:
+def _energy(ordered: Float[Tensor, "n s"], y: Float[Tensor, " n"], pairs: int) -> Tensor:
     s = ordered.shape[1]
-    weight = 2 * torch.arange(1, s + 1, dtype=ordered.dtype, device=ordered.device) - s - 1
-    z = ordered - y[:, None]  # the weights add up to 0, so shifting changes only the rounding
-    return torch.linalg.vector_norm(z, ord=1, dim=1) / s - (z @ weight) / pairs
-
-
-def _quantile(ordered: Tensor, y: Tensor) -> Tensor:
-    q = torch.tensor(LEVELS, dtype=ordered.dtype, device=ordered.device)
-    quantiles = ordered[:, [round((ordered.shape[1] - 1) * level) for level in LEVELS]]
-    error = y[:, None] - quantiles
-    return 2 * (error * (q - (error <= 0).to(q))).mean(1)
+    error = ordered - y[:, None]  # also for the pairs: a large level would cost digits
+    weight = 2 * torch.arange(1, s + 1, dtype=y.dtype, device=y.device) - s - 1
+    return error.abs().mean(1) - error @ weight / pairs
 
 
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "energy": lambda x, y: _energy(x, y, x.shape[1] ** 2),
     "fair": lambda x, y: _energy(x, y, x.shape[1] * (x.shape[1] - 1)),
-    "quantile": _quantile,
+    "quantile": lambda x, y: 2 * pinball(x, y, LEVELS).mean(1),
 }

@@ -3,14 +3,10 @@
 import torch
 
 from timediff.errors import DataError, OptionError
-from timediff.scores._inputs import Checked, checked
+from timediff.scores._inputs import checked
+from timediff.scores._ordered import at_rank, over_ordered
+from timediff.scores.quantile_loss import weighted_quantile_loss
 from timediff.types import Float, Tensor
-
-
-def _medians(inputs: Checked) -> Tensor:
-    """The median of GluonTS: the sample at the nearest rank, not the middle of two."""
-    rank = round((inputs.samples.shape[1] - 1) * 0.5)
-    return torch.stack([x.sort(dim=0).values[rank] for x, _, _ in inputs.windows()])
 
 
 def nd(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:
@@ -31,12 +27,7 @@ def nd(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> F
         DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
             or no observation.
     """
-    inputs = checked(samples, target)
-    median = _medians(inputs)
-    y = inputs.target.to(median)
-    error = torch.where(inputs.observed, y - median, 0.0).abs().sum()
-    scale = y.abs().sum()
-    return torch.where(scale > 0, error / scale, torch.nan)
+    return weighted_quantile_loss(samples, target, [0.5])[0]
 
 
 def nrmse(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:
@@ -56,12 +47,11 @@ def nrmse(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -
             or no observation.
     """
     inputs = checked(samples, target)
-    mean = torch.stack([x.mean(0) for x, _, _ in inputs.windows()])
-    y = inputs.target.to(mean)
+    mean = inputs.samples.mean(1, dtype=inputs.exact)
+    squared = torch.where(inputs.observed, inputs.target - mean, 0.0).square().sum()
+    scale = inputs.target.abs().sum(dtype=inputs.exact)
     count = inputs.observed.sum()
-    squared = torch.where(inputs.observed, y - mean, 0.0).square().sum() / count
-    scale = y.abs().sum() / count
-    return torch.where(scale > 0, squared.sqrt() / scale, torch.nan)
+    return torch.where(scale > 0, (squared * count).sqrt() / scale, torch.nan)
 
 
 def seasonal_error(history: Float[Tensor, "*b t d"], season: int = 1) -> Float[Tensor, "*b d"]:
@@ -122,10 +112,9 @@ def mase(
         scale = scale.to(samples.device).expand(shape).reshape(-1, shape[-1])
     except RuntimeError:
         raise DataError(f"scale must be of the shape {shape}; got {tuple(scale.shape)}") from None
-    median = _medians(inputs)
-    y = inputs.target.to(median)
+    errors = over_ordered(inputs, lambda x, y, seen: (y - at_rank(x, 0.5)).abs() * seen)
     count = inputs.observed.sum(1)
-    error = torch.where(inputs.observed, y - median, 0.0).abs().sum(1) / count
+    error = torch.cat(errors).reshape(inputs.target.shape).sum(1) / count
     fine = (scale > 0) & (count > 0)
     if not fine.any():
         raise DataError("no observed series has a seasonal error above 0: there is no scale")

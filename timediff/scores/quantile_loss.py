@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from timediff.errors import OptionError
-from timediff.scores._inputs import checked, summed
+from timediff.scores._inputs import checked
+from timediff.scores._ordered import at_rank, check_levels, over_ordered
+from timediff.scores.combination import summed
 from timediff.types import Float, Tensor
 
 LEVELS = tuple(i / 20 for i in range(1, 20))
@@ -45,18 +46,22 @@ def weighted_quantile_loss(
     References:
         Koenker & Bassett 1978 (the loss); Alexandrov et al. 2020, *GluonTS* (this estimator).
     """
-    if not levels or not all(0 < q < 1 for q in levels):
-        raise OptionError(f"levels must be above 0 and below 1, like 0.9; got {list(levels)}")
+    check_levels(*levels)
     inputs = checked(samples, target)
-    loss, scale = torch.zeros(len(levels)), torch.zeros(())
-    for x, y, observed in inputs.windows():
-        ranks = [round((len(x) - 1) * q) for q in levels]
-        quantiles = x.sort(dim=0).values[ranks]
-        q = torch.tensor(levels, dtype=x.dtype, device=x.device)[:, None, None]
-        pinball = (y - quantiles) * (q - (y <= quantiles).to(x.dtype))
-        loss = loss.to(x) + 2 * torch.where(observed, pinball, 0.0).sum((1, 2))
-        scale = scale.to(x) + y.abs().sum()
-    return torch.where(scale > 0, loss / scale, torch.nan)
+    losses = over_ordered(
+        inputs, lambda x, y, seen: torch.where(seen[:, None], pinball(x, y, levels), 0.0).sum(0)
+    )
+    scale = inputs.target.abs().sum(dtype=inputs.exact)
+    return torch.where(scale > 0, 2 * torch.stack(losses).sum(0) / scale, torch.nan)
+
+
+def pinball(
+    ordered: Float[Tensor, "n s"], y: Float[Tensor, " n"], levels: Sequence[float]
+) -> Float[Tensor, "n q"]:
+    """Quantile loss of each element and level, of the quantile by nearest rank."""
+    quantiles = torch.stack([at_rank(ordered, q) for q in levels], 1)
+    error = y[:, None] - quantiles
+    return error * (torch.tensor(levels, dtype=y.dtype, device=y.device) - (error <= 0).to(y))
 
 
 def crps(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"]) -> Float[Tensor, ""]:

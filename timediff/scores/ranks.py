@@ -3,7 +3,7 @@
 import torch
 
 from timediff.errors import OptionError
-from timediff.scores._inputs import checked
+from timediff.scores._inputs import Checked, checked
 from timediff.types import Bool, Float, Int, Tensor
 
 KINDS = ("marginal", "average", "band_depth")
@@ -37,15 +37,13 @@ def pit(
     References:
         Dawid 1984; Czado, Gneiting & Held 2009 (ties).
     """
-    inputs = checked(samples, target)
-    values = []
-    for x, y, _ in inputs.windows():
-        v = torch.full_like(y, 0.5)
-        if generator is not None:
-            v = torch.rand(y.shape, generator=generator, dtype=y.dtype, device=y.device)
-        values.append(((x < y).sum(0) + v * ((x == y).sum(0) + 1)) / (len(x) + 1))
-    found = torch.where(inputs.observed, torch.stack(values), torch.nan)
-    return found.reshape(target.shape)
+    inputs = checked(samples, target).elements()
+    below, same = _position(inputs, "marginal")
+    v = torch.full(below.shape, 0.5, dtype=inputs.exact, device=samples.device)
+    if generator is not None:
+        v = torch.rand(below.shape, generator=generator, dtype=v.dtype, device=v.device)
+    found = (below + v * (same + 1)) / (samples.shape[-3] + 1)
+    return torch.where(inputs.observed.flatten(), found, torch.nan).reshape(target.shape)
 
 
 def rank_histogram(
@@ -88,27 +86,36 @@ def rank_histogram(
     if generator is None:
         generator = torch.Generator(samples.device).manual_seed(0)
     inputs = checked(samples, target)
-    counts = torch.zeros(inputs.samples.shape[1] + 1, dtype=torch.long, device=samples.device)
-    for x, y, observed in inputs.windows():
-        there = observed
-        if kind != "marginal":
-            described = _describe(torch.cat([y[None], x]), observed, kind)
-            x, y, there = described[1:], described[0], observed.any(-1)
-        v = torch.rand(y.shape, generator=generator, dtype=y.dtype, device=y.device)
-        rank = (x < y).sum(0) + (v * ((x == y).sum(0) + 1)).floor().long()
-        counts += torch.bincount(rank[there], minlength=len(counts))
-    return counts
+    if kind == "marginal":
+        inputs = inputs.elements()
+    below, same = _position(inputs, kind)
+    v = torch.rand(below.shape, generator=generator, dtype=inputs.exact, device=samples.device)
+    rank = below + (v * (same + 1)).floor().long()
+    present = inputs.observed.any(-1).flatten()
+    return torch.bincount(rank[present], minlength=samples.shape[-3] + 1)
+
+
+def _position(inputs: Checked, kind: str) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+    """How many samples of each row are below the observation, and how many agree with it."""
+    below, same = [], []
+    for block in inputs.blocks():
+        x, y, seen = block.to(inputs.exact)
+        pool = torch.cat([y[:, None], x], 1)
+        number = pool[..., 0] if kind == "marginal" else _describe(pool, seen, kind)
+        below.append((number[:, 1:] < number[:, :1]).sum(1))
+        same.append((number[:, 1:] == number[:, :1]).sum(1))
+    return torch.cat(below), torch.cat(same)
 
 
 def _describe(
-    pool: Float[Tensor, "r p d"], observed: Bool[Tensor, "p d"], kind: str
-) -> Float[Tensor, "r p"]:
+    pool: Float[Tensor, "n r d"], observed: Bool[Tensor, "n d"], kind: str
+) -> Float[Tensor, "n r"]:
     """A number for each vector, from the ranks of its series in the pool (ties: the middle)."""
-    ordered = pool.sort(dim=0).values.movedim(0, -1).contiguous()
-    values = pool.movedim(0, -1).contiguous()
+    values = pool.transpose(1, 2).contiguous()
+    ordered = values.sort(-1).values
     below = torch.searchsorted(ordered, values)
     upto = torch.searchsorted(ordered, values, right=True)
-    rank = ((below + upto + 1) / 2).movedim(-1, 0).to(pool.dtype)  # from 1
+    rank = (below + upto + 1).to(pool) / 2  # from 1
     if kind == "band_depth":
-        rank = (len(pool) - rank) * (rank - 1)
-    return torch.where(observed, rank, 0.0).sum(-1)  # the same series in all: a sum does
+        rank = (pool.shape[1] - rank) * (rank - 1)
+    return torch.where(observed[..., None], rank, 0.0).sum(1)  # the same series in all: a sum does
