@@ -1,13 +1,18 @@
 """The registry of data sets: what it finds, how it splits, what it refuses."""
 
+import concurrent.futures
 import gzip
 import hashlib
+import http.server
 import io
 import json
 import os
 import runpy
 import shutil
+import subprocess
+import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +27,25 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TRAFFIC = REPOSITORY / "datasets" / "traffic"
 SHARED = Path(os.environ.get("TIMEDIFF_DATASETS", REPOSITORY.parent / "shared" / "datasets"))
 PROTOCOL = {
-    # series, frequency, horizon, windows: the tables of the TimeGrad paper
-    "exchange_rate_nips": (8, "B", 30, 5),
-    "solar_nips": (137, "h", 24, 7),
-    "electricity_nips": (370, "h", 24, 7),
-    "traffic_nips": (963, "h", 24, 7),
-    "taxi_30min": (1214, "30min", 24, 56),
-    "wiki-rolling_nips": (2000, "D", 30, 5),
+    # series, frequency, horizon, windows, training length: the tables of the TimeGrad paper
+    "exchange_rate_nips": (8, "B", 30, 5, 6071),
+    "solar_nips": (137, "h", 24, 7, 7009),
+    "electricity_nips": (370, "h", 24, 7, 5833),
+    "traffic_nips": (963, "h", 24, 7, 4001),
+    "taxi_30min": (1214, "30min", 24, 56, 1488),
+    "wiki-rolling_nips": (2000, "D", 30, 5, 792),
 }
+URLS = {name: spec.url for name, spec in timediff.datasets.ARCHIVES.items()}
 
 
 @pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
+def no_environment(monkeypatch, tmp_path_factory):
+    """No data from outside, no network, and a cache of the test's own."""
     monkeypatch.delenv("TIMEDIFF_DATASETS", raising=False)
+    monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path_factory.mktemp("home") / "cache"))
+    for name, spec in timediff.datasets.ARCHIVES.items():
+        nowhere = f"http://127.0.0.1:9/{name}.tar.gz"  # discard: nobody listens
+        monkeypatch.setitem(timediff.datasets.ARCHIVES, name, spec._replace(url=nowhere))
 
 
 def needs_shared(folder):
@@ -177,22 +188,24 @@ def test_an_unknown_name_suggests_the_near_ones(name, near):
         load_dataset(name)
 
 
-@pytest.mark.parametrize("name", set(list_datasets()) - {"traffic"})
+TABLES = ("electricity", "electricity_uci", "metr_la")
+
+
+@pytest.mark.parametrize("name", [*TABLES, *PROTOCOL])
 def test_missing_files_are_named_with_every_place(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TIMEDIFF_DATASETS", str(tmp_path / "environment"))
+    monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError) as error:
         load_dataset(name, root=tmp_path / "root")
     message = str(error.value)
-    file = "data.parquet" if name in ("electricity", "electricity_uci", "metr_la") else ".tar.gz"
-    for folder in ("root", "environment"):
-        lines = [line for line in message.splitlines() if str(tmp_path / folder) in line]
+    file = "data.parquet" if name in TABLES else ".tar.gz"
+    for folder in ("root", "environment", "cache"):
+        lines = [line for line in message.splitlines() if f"  {tmp_path / folder}" in line]
         assert any(line.endswith(file) for line in lines)
-    assert message.endswith("give that folder as root= or as TIMEDIFF_DATASETS")
-
-
-def test_without_any_folder_the_error_says_what_to_set():
-    with pytest.raises(DataError, match=r"No folder was given.* TIMEDIFF_DATASETS"):
-        load_dataset("metr_la")
+    assert message.endswith("that folder as root=, as TIMEDIFF_DATASETS or as TIMEDIFF_CACHE")
+    source = timediff.datasets.TABLES[name] if name in TABLES else None
+    for fact in (source.title, source.source, source.licence) if source else ("http://",):
+        assert fact in message
 
 
 @pytest.fixture
@@ -300,10 +313,11 @@ def small(monkeypatch):
     """Make exchange_rate_nips a set of 3 series, the last 2 used, 2 windows of 4 days."""
 
     def patch(**changes):
-        spec = timediff.datasets._ARCHIVES["exchange_rate_nips"]
+        spec = timediff.datasets.ARCHIVES["exchange_rate_nips"]
         small = {"series": 3, "used": 2, "freq": "D", "prediction_length": 4, "windows": 2}
+        small |= {"train_length": 20, "sha256": None}
         spec = spec._replace(**(small | changes))
-        monkeypatch.setitem(timediff.datasets._ARCHIVES, "exchange_rate_nips", spec)
+        monkeypatch.setitem(timediff.datasets.ARCHIVES, "exchange_rate_nips", spec)
 
     patch()
     return patch
@@ -366,6 +380,10 @@ TRAIN, TEST = archive_rows()
     [
         ((shorter(TRAIN, 2), TEST), "train: series have different lengths: 20 .* 19 for number 2"),
         ((later(TRAIN, 2), TEST), "train: series have different starts: 2020-01-01"),
+        (
+            ([r | {"target": r["target"][:19]} for r in TRAIN], TEST),
+            "19 steps, the published .* 20",
+        ),
         ((TRAIN, shorter(TEST, 5)), "test window 2: series have different lengths: 28 .* 27"),
         ((TRAIN, TEST[:-1]), r"test has 5 rows, expected 2 × 3 \(windows × series\)"),
         ((TRAIN[1:], TEST), "train has 2 rows, expected 1 × 3"),
@@ -374,7 +392,18 @@ TRAIN, TEST = archive_rows()
         ((TRAIN, [{"start": "2020"}]), "test.json, line 1 has no start and target"),
         ((TRAIN, [r | {"target": ["a"] * 24} for r in TEST]), "no list of numbers"),
     ],
-    ids=["length", "start", "test", "rows", "train rows", "short", "empty", "field", "text"],
+    ids=[
+        "length",
+        "start",
+        "protocol",
+        "test",
+        "rows",
+        "train rows",
+        "short",
+        "empty",
+        "field",
+        "text",
+    ],
 )
 def test_an_archive_that_does_not_fit_is_refused(small, tmp_path, parts, message):
     write_archive(tmp_path, parts)
@@ -397,9 +426,202 @@ def test_a_broken_archive_is_refused(small, tmp_path):
 
 @pytest.mark.parametrize("name", PROTOCOL)
 def test_archives_follow_the_published_protocol(name):
-    spec = timediff.datasets._ARCHIVES[name]
-    assert (spec.used, spec.freq, spec.prediction_length, spec.windows) == PROTOCOL[name]
+    spec = timediff.datasets.ARCHIVES[name]
+    protocol = (spec.used, spec.freq, spec.prediction_length, spec.windows, spec.train_length)
+    assert protocol == PROTOCOL[name]
     assert spec.series == (9535 if name == "wiki-rolling_nips" else spec.used)
+
+
+def test_addresses_are_those_of_gluonts():
+    from gluonts.dataset.repository._gp_copula_2019 import datasets_info
+
+    assert {name: datasets_info[name].url for name in PROTOCOL} == URLS
+
+
+# downloads, from a server here
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one body; ``promised`` is the length it announces."""
+
+    def __init__(self, body=b"", status=200, promised=None):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body, self.status, self.promised = body, status, promised
+        self.requests = 0
+        self.barrier = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/exchange_rate_nips.tar.gz"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests += 1
+        if self.server.barrier:
+            self.server.barrier.wait(timeout=20)
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(self.server.promised or len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def serve(small, tmp_path, monkeypatch):
+    """Start a server of the small archive; the registry then downloads from it, into the cache."""
+    servers = []
+    content = write_archive(tmp_path / "server", archive_rows()).read_bytes()
+    monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path / "cache"))
+
+    def start(body=content, sha256=None, **options):
+        server = Server(body, **options)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        small(url=server.url, sha256=sha256)
+        return server
+
+    start.content = content
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def cached(tmp_path):
+    """All that is in the cache, hidden things too."""
+    return sorted(str(p.relative_to(tmp_path / "cache")) for p in (tmp_path / "cache").rglob("*"))
+
+
+IN_CACHE = ["exchange_rate_nips", "exchange_rate_nips/dataset.json"]
+IN_CACHE += ["exchange_rate_nips/exchange_rate_nips.tar.gz"]
+
+
+def test_a_download_shows_progress_and_happens_once(serve, tmp_path, capfd, caplog):
+    server = serve(sha256=hashlib.sha256(serve.content).hexdigest())
+    data = load_dataset("exchange_rate_nips")
+    check_split(data, windows=2, horizon=4)
+    shown = capfd.readouterr()
+    assert "exchange_rate_nips: 100%" in shown.err
+    assert shown.out == ""
+    assert cached(tmp_path) == IN_CACHE
+    assert data.card["source"] == server.url
+    again = load_dataset("exchange_rate_nips", download=False)
+    np.testing.assert_array_equal(again.frame, data.frame)
+    assert server.requests == 1
+    assert not caplog.records  # the checksum was known
+
+
+def test_an_unknown_checksum_is_recorded_said_and_checked(serve, tmp_path, caplog):
+    serve()
+    found = hashlib.sha256(serve.content).hexdigest()
+    assert load_dataset("exchange_rate_nips").card["sha256"] == found
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert found in record.getMessage()
+    archive = tmp_path / "cache" / IN_CACHE[2]
+    archive.write_bytes(serve.content + b"\0")
+    with pytest.raises(DataError, match=f"damaged or another version.*{found}"):
+        load_dataset("exchange_rate_nips")
+
+
+def test_a_wrong_checksum_leaves_nothing_behind(serve, tmp_path):
+    serve(sha256="0" * 64)
+    with pytest.raises(DataError, match=f"expected {'0' * 64}.*nothing was kept"):
+        load_dataset("exchange_rate_nips")
+    assert cached(tmp_path) == []
+
+
+def test_an_archive_outside_the_protocol_is_not_kept(serve, small, tmp_path):
+    server = serve()
+    small(url=server.url, windows=3)
+    with pytest.raises(DataError, match=r"not exchange_rate_nips as published.*expected 3 × 3"):
+        load_dataset("exchange_rate_nips")
+    assert cached(tmp_path) == []
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["sha256", "protocol"])
+@pytest.mark.parametrize("length", ["promised", "not promised"])
+def test_an_interrupted_transfer_leaves_nothing_behind(serve, tmp_path, known, length):
+    sha256 = hashlib.sha256(serve.content).hexdigest() if known else None
+    half = serve.content[: len(serve.content) // 2]
+    serve(half, sha256, promised=len(serve.content) if length == "promised" else None)
+    with pytest.raises(DataError, match=r"(?s)was not downloaded \(.*Put it as exchange_rate/exch"):
+        load_dataset("exchange_rate_nips")
+    assert cached(tmp_path) == []
+    good = serve(sha256=sha256)  # and the next try succeeds
+    check_split(load_dataset("exchange_rate_nips"), windows=2, horizon=4)
+    assert good.requests == 1
+
+
+def test_a_missing_page_or_server_is_said(serve, tmp_path):
+    server = serve(status=404)
+    with pytest.raises(DataError, match="404") as error:
+        load_dataset("exchange_rate_nips")
+    assert server.url in str(error.value)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DataError, match="was not downloaded"):
+        load_dataset("exchange_rate_nips")
+    assert cached(tmp_path) == []
+
+
+def test_without_permission_nothing_is_downloaded(serve, tmp_path):
+    server = serve()
+    with pytest.raises(DataError, match=r"not downloaded \(download=False\)") as error:
+        load_dataset("exchange_rate_nips", download=False)
+    assert server.url in str(error.value)
+    assert server.requests == 0
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_said(serve, tmp_path):
+    serve()
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"could not get .* into .*cache"):
+        load_dataset("exchange_rate_nips")
+
+
+def test_two_downloads_at_once_give_one_archive(serve, tmp_path):
+    server = serve()
+    server.barrier = threading.Barrier(2)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(load_dataset, "exchange_rate_nips") for _ in range(2)]
+        for future in futures:
+            check_split(future.result(), windows=2, horizon=4)
+    assert server.requests == 2
+    assert cached(tmp_path) == IN_CACHE
+
+
+def test_local_files_come_before_the_cache(serve, tmp_path):
+    server = serve()
+    write_archive(tmp_path / "mine", archive_rows())
+    load_dataset("exchange_rate_nips", root=tmp_path / "mine")
+    assert server.requests == 0
+    load_dataset("exchange_rate_nips", root=tmp_path / "elsewhere")
+    assert server.requests == 1
+
+
+def test_the_cache_is_the_platforms_unless_told(monkeypatch):
+    import pooch
+
+    from timediff._places import cache_folder
+
+    monkeypatch.delenv("TIMEDIFF_CACHE")
+    assert cache_folder() == Path(pooch.os_cache("timediff"))
+    monkeypatch.setenv("TIMEDIFF_CACHE", "~/somewhere")
+    assert cache_folder() == Path.home() / "somewhere"
+
+
+def test_looking_for_local_files_does_not_import_the_network():
+    code = (
+        "import sys, timediff; timediff.load_dataset('traffic'); "
+        "print(sorted({'pooch', 'requests', 'scipy', 'torch'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"
 
 
 # the real ones, where they are

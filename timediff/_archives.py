@@ -37,15 +37,21 @@ def verify(path: Path, expected: str | None) -> None:
     """Raise a DataError if the file's SHA-256 is not the one its description gives."""
     if expected is None:
         return
+    found = sha256(path)
+    if found != expected:
+        raise DataError(
+            f"{path} is damaged or another version: its sha256 is {found}, dataset.json says "
+            f"{expected}. Delete it and get it again"
+        )
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
-    if digest.hexdigest() != expected:
-        raise DataError(
-            f"{path} is damaged or another version: its sha256 is {digest.hexdigest()}, "
-            f"dataset.json says {expected}. Get the file again"
-        )
+    return digest.hexdigest()
 
 
 def read_table(path: Path) -> pd.DataFrame:

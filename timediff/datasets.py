@@ -4,50 +4,26 @@
     >>> len(data.test), data.test[0]["target"].shape
     (28, (20, 13896))
 
-``traffic`` comes with the package. The others are looked for in the folder ``root`` or, without
-it, in the folder that the environment variable ``TIMEDIFF_DATASETS`` names.
+``traffic`` comes with the package, ``generated_*`` are drawn from a known law
+(:mod:`timediff.synthetic`), the published archives are downloaded once. ``docs/datasets.md`` has
+each set's protocol, source and licence.
 """
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from gluonts.dataset.common import MetaData
 
 from timediff._archives import read_card, read_rows, read_table, stack, verify
+from timediff._download import fetch
 from timediff._frequency import period, timestamps
+from timediff._places import find, missing_archive, missing_table
+from timediff._sources import ARCHIVES, TABLES, Archive
 from timediff.errors import DataError
 from timediff.registry import unknown_name
-
-ENVIRONMENT = "TIMEDIFF_DATASETS"
-
-
-class _Archive(NamedTuple):
-    """The protocol of one of the GP-copula data sets (Salinas et al. 2019)."""
-
-    series: int  # in the archive
-    used: int  # the last ones of them
-    freq: str
-    prediction_length: int
-    windows: int
-    title: str
-    folder: str | None = None
-
-
-_TABLES = ("traffic", "electricity", "electricity_uci", "metr_la")
-_ARCHIVES = {
-    "exchange_rate_nips": _Archive(
-        8, 8, "B", 30, 5, "Exchange rates, 8 countries", "exchange_rate"
-    ),
-    "solar_nips": _Archive(137, 137, "h", 24, 7, "Solar power, 137 plants"),
-    "electricity_nips": _Archive(370, 370, "h", 24, 7, "Electricity load, 370 clients"),
-    "traffic_nips": _Archive(963, 963, "h", 24, 7, "Road occupancy, 963 lanes"),
-    "taxi_30min": _Archive(1214, 1214, "30min", 24, 56, "Taxi rides, 1214 places"),
-    "wiki-rolling_nips": _Archive(9535, 2000, "D", 30, 5, "Wikipedia page views, 2000 pages"),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +43,7 @@ class ForecastDataset:
             ``make_evaluation_predictions`` cuts off the last ``prediction_length`` steps. Entries
             of one table share memory: do not change them in place.
         card: source, licence, checksum and whatever else ``dataset.json`` says.
+        oracle: for generated data, the law they were drawn from, as a forecaster.
     """
 
     name: str
@@ -77,6 +54,7 @@ class ForecastDataset:
     train: list[dict[str, Any]]
     test: list[dict[str, Any]]
     card: dict[str, Any]
+    oracle: Any = None
 
     @property
     def windows(self) -> int:
@@ -101,53 +79,55 @@ class ForecastDataset:
 
 def list_datasets() -> list[str]:
     """The names ``load_dataset`` knows, whether their files are here or not."""
-    return [*_TABLES, *_ARCHIVES]
+    return [*TABLES, *ARCHIVES]
 
 
-def load_dataset(name: str, root: str | Path | None = None) -> ForecastDataset:
-    """Load a data set from local files. Nothing is downloaded and nothing is written.
+def load_dataset(
+    name: str, root: str | Path | None = None, download: bool = True
+) -> ForecastDataset:
+    """Load a data set by name.
 
-    Looks in ``root``, then in the folder that ``TIMEDIFF_DATASETS`` names, then among the data
-    that come with the package. The ``*_nips`` archives and ``taxi_30min`` may be there as the
+    Looks in ``root``, in the folder that ``TIMEDIFF_DATASETS`` names, among the data that come with
+    the package, and in the cache: the folder that ``TIMEDIFF_CACHE`` names, else the platform's
+    folder for caches. An archive (``*_nips``, ``taxi_30min``) that is nowhere is downloaded into
+    the cache, with a progress bar; elsewhere nothing is ever written. Archives may be there as the
     original ``.tar.gz`` or unpacked; their splits are those of the published tables.
 
     Args:
         name: one of ``list_datasets()``.
         root: folder with one folder per data set.
+        download: whether an archive that is not here may be downloaded.
 
     Returns:
         The data set, with one multivariate training entry and one entry per test window.
 
     Raises:
         OptionError: no data set has this name.
-        DataError: its files are not there (says where they were looked for), are damaged (their
-            SHA-256 is not that of ``dataset.json``) or do not fit the protocol.
+        DataError: its files are not there (says where they were looked for, where they come from
+            and what to do), are damaged (their SHA-256 is not the one that is known) or do not fit
+            the protocol.
     """
-    if name in _TABLES:
-        return _load_table(name, _find(name, [f"{name}/data.parquet"], root))
-    if name not in _ARCHIVES:
+    if name in TABLES:
+        places = [f"{name}/data.parquet"]
+        path, looked = find(name, places, root)
+        if path is None:
+            raise missing_table(name, TABLES[name], places[0], looked)
+        return _load_table(name, path)
+    if name not in ARCHIVES:
         raise unknown_name("dataset", name, list_datasets())
-    spec = _ARCHIVES[name]
+    spec = ARCHIVES[name]
     archive = f"{name}.tar.gz"
-    places = [p for f in (spec.folder, name) if f for p in (f"{f}/{archive}", f"{f}/{name}", f)]
-    return _load_archive(name, spec, _find(name, [*places, archive], root))
-
-
-def _find(name: str, places: list[str], root: str | Path | None) -> Path:
-    """The first of the places that exists; a folder counts if it has the archive's two parts."""
-    here = Path(__file__).resolve().parent
-    roots = [Path(r).expanduser() for r in (root, os.environ.get(ENVIRONMENT)) if r]
-    embedded = [here / "_data", here.parent / "datasets"] if name == "traffic" else []
-    looked = [folder / place for folder in [*roots, *embedded] for place in places]
-    for path in looked:
-        if path.is_file() or ((path / "train").is_dir() and (path / "test").is_dir()):
-            return path
-    paths = "".join(f"\n  {path}" for path in looked)
-    raise DataError(
-        f"dataset {name!r} is not here. "
-        + (f"Looked for{paths}\n" if looked else "No folder was given to look in. ")
-        + f"Put {places[0]} into a folder and give that folder as root= or as {ENVIRONMENT}"
-    )
+    folders = [f for f in (spec.folder, name) if f]
+    places = [p for f in folders for p in (f"{f}/{archive}", f"{f}/{name}", f)] + [archive]
+    path, looked = find(name, places, root)
+    if path is None:
+        if not download:
+            raise missing_archive(name, spec, places[0], looked, "download=False")
+        try:
+            path = fetch(name, spec, lambda part: _load_archive(name, spec, part))
+        except DataError as error:
+            raise missing_archive(name, spec, places[0], looked, str(error)) from error
+    return _load_archive(name, spec, path)
 
 
 def _load_table(name: str, path: Path) -> ForecastDataset:
@@ -179,7 +159,7 @@ def _load_table(name: str, path: Path) -> ForecastDataset:
     return ForecastDataset(name, card["title"], freq, horizon, columns, [train], test, card)
 
 
-def _load_archive(name: str, spec: _Archive, path: Path) -> ForecastDataset:
+def _load_archive(name: str, spec: Archive, path: Path) -> ForecastDataset:
     card = read_card((path.parent if path.is_file() else path) / "dataset.json")
     if path.is_file():
         verify(path, card.get("sha256"))
@@ -196,6 +176,10 @@ def _load_archive(name: str, spec: _Archive, path: Path) -> ForecastDataset:
     for number, rows in enumerate([train, *_groups(test, spec.series)]):
         where = f"{path}: " + (f"test window {number}" if number else "train")
         start, values = stack(rows[unused:], where)
+        if number == 0 and values.shape[1] != spec.train_length:
+            raise DataError(
+                f"{where} has {values.shape[1]} steps, the published protocol {spec.train_length}"
+            )
         if values.shape[1] <= spec.prediction_length:
             raise DataError(f"{where} has {values.shape[1]} steps, no more than one horizon")
         entries.append(_entry(name, period(start, spec.freq), values, columns))
