@@ -164,10 +164,17 @@ def _ets_settings(data: ForecastDataset) -> dict[str, Any]:
 
 
 class _Ets:
-    """Fitted once to the end of each training series, then carried along the windows' histories."""
+    """Fitted once to the end of each training series, then carried on from there to each window.
 
-    def __init__(self, fitted: list[Any], prediction_length: int):
-        self.fitted, self.prediction_length = fitted, prediction_length
+    Args:
+        fitted: a model per series.
+        start: where in the history the steps begin that they were fitted to: from there, where
+            their initial states belong, they are filtered up to each window with their parameters.
+        prediction_length: P.
+    """
+
+    def __init__(self, fitted: list[Any], start: int, prediction_length: int):
+        self.fitted, self.start, self.prediction_length = fitted, start, prediction_length
 
     def predict(
         self, entries: Iterable[dict[str, Any]], num_samples: int, seed: int
@@ -178,7 +185,7 @@ class _Ets:
             paths = []
             for i, (model, series) in enumerate(zip(self.fitted, entry["target"], strict=True)):
                 current = copy.copy(model)
-                current.model_ = forward_ets(model.model_, y=_filled(series))
+                current.model_ = forward_ets(model.model_, y=_filled(series[self.start :]))
                 draw = (seed * 1000 + number) * 10000 + i
                 paths.append(current.simulate(self.prediction_length, num_samples, seed=draw))
             samples = np.stack(paths, axis=-1).astype(np.float32)
@@ -187,8 +194,8 @@ class _Ets:
 
 
 def _filled(series: np.ndarray) -> np.ndarray:
-    """The last steps of a series, gaps filled by the last value before them."""
-    y = series[-ETS_STEPS:].astype(float)
+    """A series with its gaps filled by the last value before them."""
+    y = series.astype(float)
     at = np.maximum.accumulate(np.where(np.isnan(y), 0, np.arange(len(y))))
     return np.nan_to_num(y[at])
 
@@ -203,5 +210,7 @@ def _train_ets(data: ForecastDataset, seed: int) -> Any:
     season = _ets_settings(data)["season_length"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fitted = [AutoETS(season_length=season).fit(_filled(y)) for y in data.train[0]["target"]]
-    return _Ets(fitted, data.prediction_length)
+        target = data.train[0]["target"]
+        start = max(0, target.shape[1] - ETS_STEPS)
+        fitted = [AutoETS(season_length=season).fit(_filled(y)) for y in target[:, start:]]
+    return _Ets(fitted, start, data.prediction_length)
