@@ -320,7 +320,7 @@ def test_forecasts_that_are_no_numbers_are_refused(name, value):
 
 
 @pytest.mark.parametrize("name", [n for n in UNREDUCED if n != "sharpness"] + ["crps", "crps_sum"])
-@pytest.mark.parametrize("block", [10, 2**17])
+@pytest.mark.parametrize("block", [10, 2**18])
 def test_gradients(name, block, monkeypatch):
     monkeypatch.setattr(_inputs, "BLOCK", block)
     x, y = panel(lead=(1,), s=6, p=2, d=2)

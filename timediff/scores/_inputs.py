@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from timediff.errors import DataError, OptionError
 from timediff.types import Bool, Float, Tensor
 
-BLOCK = 2**17
+BLOCK = 2**18
 """Numbers held at once by a step of a computation on the CPU: what stays in its cache."""
 BLOCK_ACCELERATOR = 2**25
 """The same on other devices: enough to keep them busy."""

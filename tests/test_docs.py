@@ -1,0 +1,50 @@
+"""Every block of Python in the pages under docs/ runs as written; links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.test_readme import ROOT, blocks
+from timediff import scores
+
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+SCORES = [page for page in PAGES if page.parent.name == "scores" and page.name != "README.md"]
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    scope: dict = {}
+    for block in blocks(page.read_text()):
+        exec(compile(block, name(page), "exec"), scope)
+    assert "nan" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_links_of_a_page_lead_somewhere(page):
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert page.parent.joinpath(link).exists(), link
+
+
+@pytest.mark.parametrize("page", SCORES, ids=name)
+def test_a_page_of_a_score_says_what_it_must(page):
+    text = page.read_text()
+    assert text.count("\n$$\n") >= 2 and blocks(text)
+    for part in ("Estimator", "Bias", "Cost.", "Missing values.", "References."):
+        assert f"**{part}" in text, part
+
+
+def test_every_score_is_in_the_list_of_pages():
+    index = (ROOT / "docs/scores/README.md").read_text()
+    for page in SCORES:
+        assert f"({page.name})" in index
+    text = "".join(page.read_text() for page in SCORES)
+    for score in set(scores.__all__) - {"score_table"}:
+        assert f"`{score}`" in text or f"{score}(" in text, score
