@@ -35,6 +35,7 @@ PROTOCOL = {
     "taxi_30min": (1214, "30min", 24, 56, 1488),
     "wiki-rolling_nips": (2000, "D", 30, 5, 792),
 }
+TABLES = ("electricity", "electricity_uci", "metr_la")
 URLS = {name: spec.url for name, spec in timediff.datasets.ARCHIVES.items()}
 
 
@@ -176,8 +177,10 @@ def test_rebuild_without_its_source_says_so(rebuild, tmp_path, capsys):
 
 def test_every_name_is_listed_once():
     names = list_datasets()
-    assert len(names) == len(set(names)) == 10
-    assert {"traffic", "electricity", "electricity_uci", "metr_la", *PROTOCOL} == set(names)
+    assert len(names) == len(set(names)) == 15
+    generated = {name for name in names if name.startswith("generated_")}
+    assert {"traffic", *TABLES, *PROTOCOL} | generated == set(names)
+    assert len(generated) == 5
 
 
 @pytest.mark.parametrize(
@@ -186,9 +189,6 @@ def test_every_name_is_listed_once():
 def test_an_unknown_name_suggests_the_near_ones(name, near):
     with pytest.raises(OptionError, match=f"did you mean '{near}'"):
         load_dataset(name)
-
-
-TABLES = ("electricity", "electricity_uci", "metr_la")
 
 
 @pytest.mark.parametrize("name", [*TABLES, *PROTOCOL])

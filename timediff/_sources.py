@@ -94,3 +94,9 @@ TABLES = {
     ),
 }
 """Wide tables ``data.parquet``, each with its ``dataset.json``."""
+
+GENERATED = {
+    f"generated_{law}": law
+    for law in ("var", "seasonal_var", "regime_switching", "heavy_tails", "copula")
+}
+"""Names of the sets that :mod:`timediff.synthetic` draws, and their laws."""

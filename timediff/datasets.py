@@ -21,7 +21,7 @@ from timediff._archives import read_card, read_rows, read_table, stack, verify
 from timediff._download import fetch
 from timediff._frequency import period, timestamps
 from timediff._places import find, missing_archive, missing_table
-from timediff._sources import ARCHIVES, TABLES, Archive
+from timediff._sources import ARCHIVES, GENERATED, TABLES, Archive
 from timediff.errors import DataError
 from timediff.registry import unknown_name
 
@@ -79,7 +79,7 @@ class ForecastDataset:
 
 def list_datasets() -> list[str]:
     """The names ``load_dataset`` knows, whether their files are here or not."""
-    return [*TABLES, *ARCHIVES]
+    return [*TABLES, *ARCHIVES, *GENERATED]
 
 
 def load_dataset(
@@ -91,7 +91,8 @@ def load_dataset(
     the package, and in the cache: the folder that ``TIMEDIFF_CACHE`` names, else the platform's
     folder for caches. An archive (``*_nips``, ``taxi_30min``) that is nowhere is downloaded into
     the cache, with a progress bar; elsewhere nothing is ever written. Archives may be there as the
-    original ``.tar.gz`` or unpacked; their splits are those of the published tables.
+    original ``.tar.gz`` or unpacked; their splits are those of the published tables. The
+    ``generated_*`` sets need no files, they are drawn anew, always the same.
 
     Args:
         name: one of ``list_datasets()``.
@@ -107,6 +108,10 @@ def load_dataset(
             and what to do), are damaged (their SHA-256 is not the one that is known) or do not fit
             the protocol.
     """
+    if name in GENERATED:
+        from timediff.synthetic import generate
+
+        return generate(GENERATED[name])
     if name in TABLES:
         places = [f"{name}/data.parquet"]
         path, looked = find(name, places, root)
