@@ -44,7 +44,7 @@ Seconds and memory are those of one process on a shared machine: read ratios wit
 def report(output: Path, runs: Path) -> None:
     """Write the tables and the figures of everything in ``suite.csv``."""
     rows = pd.read_csv(output / "suite.csv")
-    parts = ["# Benchmark suite", NOTES]
+    parts = ["# Benchmark suite", summary(rows), NOTES]
     for name, part in rows.groupby("dataset", sort=True):
         picture = draw(str(name), part, output, runs)
         parts += [f"## {name}", heading(part), table(part), verdict(part)]
@@ -52,6 +52,27 @@ def report(output: Path, runs: Path) -> None:
             parts.append(f"![{name}: scores against time, calibration, the sum]({picture.name})")
     parts.append(provenance(rows))
     write(output / "suite.md", "\n\n".join(part.strip() for part in parts if part) + "\n")
+
+
+def summary(rows: pd.DataFrame) -> str:
+    """The short table of the README: our presets, the best simple forecast and the best peer."""
+    lines = []
+    for name, part in rows.groupby("dataset", sort=True):
+        if str(name).startswith("generated_"):
+            continue
+        mean = means(part)
+        for model in choose(part):
+            line: dict[str, Any] = {"data": name, "forecast": f"**{model}**"}
+            if mean.loc[model, "kind"] != "timediff":
+                kind = {"simple": "best simple forecast", "peer": "best peer"}
+                line["forecast"] = f"{model} ({kind[mean.loc[model, 'kind']]})"
+            line["seeds"] = int((part["model"] == model).sum())
+            for column in ("crps", "crps_sum"):
+                line[HEADINGS[column]] = f"{mean.loc[model, column]:.4f}"
+            for column in LEVELS:
+                line[HEADINGS[column]] = f"{mean.loc[model, column]:.2f}"
+            lines.append(line)
+    return markdown(pd.DataFrame(lines)) if lines else ""
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

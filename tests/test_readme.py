@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 import pytest
 
+from benchmarks.report import summary
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +39,14 @@ def test_links_of_a_page_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+def test_results_of_the_readme_are_those_of_the_suite():
+    rows = pd.read_csv(ROOT / "benchmarks/results/suite.csv")
+    table = summary(rows).strip()
+    assert len(table.splitlines()) > 8
+    assert table in (ROOT / "README.md").read_text()
+    assert table in (ROOT / "benchmarks/results/suite.md").read_text()
 
 
 def test_files_that_the_readme_names_exist():
