@@ -10,8 +10,18 @@ import torch
 from tests.conftest import entry
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
-from timediff.loader import SeriesStore, WindowLoader, WindowSpec, fill_gaps, seasonal_profile
-from timediff.seasonality import calendar, default_lags, profile_season, published_lags, seasons
+from timediff.loader import PoolLoader, SeriesStore, WindowLoader, WindowSpec, fill_gaps
+from timediff.network import Innovations
+from timediff.seasonality import (
+    calendar,
+    default_lags,
+    default_lookback,
+    filling_season,
+    level_span,
+    published_lags,
+    seasonal_offsets,
+    seasons,
+)
 
 SPEC = WindowSpec(
     freq="h",
@@ -19,9 +29,15 @@ SPEC = WindowSpec(
     context_length=8,
     lags=(1, 3, 24),
     season=24,
-    profile_seasons=3,
-    scaling="standard",
-    scale_window="series",
+)
+PRIOR = WindowSpec(
+    freq="h",
+    prediction_length=6,
+    context_length=12,
+    season=24,
+    lookback=10,
+    seasonal=(24, 48, 72),
+    level=6,
 )
 
 
@@ -36,20 +52,58 @@ def test_a_window_is_what_slicing_gives():
         assert batch.observed[row].all()
         for n, lag in enumerate(SPEC.lags):
             np.testing.assert_array_equal(batch.lags[row, :, n], x[steps - lag])
-        past = np.stack([x[steps - k * 24] for k in (1, 2, 3)])
-        np.testing.assert_allclose(batch.profile[row, :, 0], past.mean(0), rtol=1e-5)
-        np.testing.assert_allclose(batch.profile[row, :, 1], past.std(0), rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(batch.loc[row, 0], x.mean(0), rtol=1e-5)
         np.testing.assert_allclose(batch.scale[row, 0], x.std(0), rtol=1e-5)
-        change = np.abs(np.diff(x, axis=0)).mean(0)
-        np.testing.assert_allclose(batch.spread[row, 0], change, rtol=1e-5)
+        assert (batch.floor[row] == 0.0).all()  # nothing in the data is negative
+    assert batch.rows is None
+
+
+def test_pasts_are_what_slicing_gives():
+    entries = [entry(200), entry(150, seed=1)]
+    store = SeriesStore(read_dataset(entries, "h"), PRIOR)
+    windows = store.gather(torch.tensor([1, 0]), torch.tensor([90, 194]))
+    number = 0
+    for i, start in [(1, 90), (0, 194)]:
+        x = entries[i]["target"]
+        for origin in (start - 12, start - 6, start):  # blocks of the context, and the horizon
+            single = store.gather_rows(
+                torch.full((3,), i), torch.full((3,), origin), torch.arange(3)
+            )
+            for d in range(3):
+                for rows, n in ((windows.rows, number), (single.rows, d)):
+                    np.testing.assert_array_equal(rows.recent[n], x[d, origin - 10 : origin])
+                    past = [x[d, origin - k : origin - k + 6] for k in PRIOR.seasonal]
+                    np.testing.assert_array_equal(rows.seasonal[n], np.stack(past, axis=1))
+                    assert rows.series[n] == d
+                    np.testing.assert_allclose(rows.loc[n], x[d].mean(), rtol=1e-5)
+                    np.testing.assert_allclose(rows.scale[n], x[d].std(), rtol=1e-5)
+                    change = np.abs(np.diff(x[d])).mean()
+                    np.testing.assert_allclose(rows.change[n], change, rtol=1e-5)
+                    late = [np.abs(x[d, k:] - x[d, :-k]).mean() for k in (6, *PRIOR.seasonal)]
+                    unit = min((change + late[0]) / 2, *late[1:])
+                    np.testing.assert_allclose(rows.unit[n], unit, rtol=1e-5)
+                np.testing.assert_array_equal(single.target[d], x[d, origin : origin + 6])
+                np.testing.assert_array_equal(
+                    single.rows.calendar[d], windows.rows.calendar[number]
+                )
+                number += 1
+    assert number == len(windows.rows.recent)
+
+
+def test_units_of_constant_and_empty_series_are_positive():
+    data = entry(100)
+    data["target"][0], data["target"][1] = 7.0, np.nan
+    data["target"][2, 5:] = np.nan
+    store = SeriesStore(read_dataset([data], "h"), PRIOR)
+    for table in (store.unit, store.change, store.deviation):
+        assert (table > 0).all() and torch.isfinite(table).all()
 
 
 def test_before_the_first_value_nothing_is_observed():
     store = SeriesStore(read_dataset([entry(100)], "h"), SPEC)
     batch = store.gather(torch.tensor([0]), torch.tensor([1]))
     assert batch.observed[0].any(-1).tolist() == [False] * 7 + [True] * 7
-    assert all(torch.isfinite(part).all() for part in batch)
+    assert all(torch.isfinite(part).all() for part in batch if part is not None)
 
 
 def test_a_scale_of_the_context_sees_the_context_only():
@@ -64,25 +118,17 @@ def test_a_scale_of_the_context_sees_the_context_only():
 
 def test_a_forecast_keeps_only_what_it_looks_back_to_and_sees_the_same():
     panels = read_dataset([entry(200)], "h")
-    whole, kept = SeriesStore(panels, SPEC), SeriesStore(panels, SPEC, for_forecast=True)
-    assert kept.lengths == [SPEC.reach] and SPEC.reach < 200
+    whole, kept = SeriesStore(panels, PRIOR), SeriesStore(panels, PRIOR, for_forecast=True)
+    assert kept.lengths == [PRIOR.reach] and PRIOR.reach < 200
     a = whole.gather(torch.tensor([0]), torch.tensor([194]))
     shorter = [dataclasses.replace(panels[0], values=panels[0].values[:194])]
-    kept = SeriesStore(shorter, SPEC, for_forecast=True)
+    kept = SeriesStore(shorter, PRIOR, for_forecast=True)
     b = kept.gather(torch.tensor([0]), torch.tensor(kept.lengths))
-    np.testing.assert_allclose(a.profile, b.profile, rtol=1e-5)
-    np.testing.assert_array_equal(a.target[:, :8], b.target[:, :8])
+    np.testing.assert_array_equal(a.rows.seasonal, b.rows.seasonal)
+    np.testing.assert_array_equal(a.rows.recent, b.rows.recent)
+    np.testing.assert_array_equal(a.target[:, :12], b.target[:, :12])
     np.testing.assert_array_equal(a.calendar, b.calendar)
-    np.testing.assert_array_equal(a.lags[:, :, 2], b.lags[:, :, 2])
-    assert not b.observed[:, 8:].any()
-
-
-def test_the_profile_never_sees_the_horizon():
-    """With a horizon longer than the season, the season before is in the horizon, too."""
-    x = np.arange(40, dtype=np.float32)[:, None]
-    mean, _ = seasonal_profile(x, season=5, num_seasons=2, prediction_length=12)
-    np.testing.assert_allclose(mean[30:], x[30:] - np.mean([15, 20]))
-    assert (mean[:15] == x.mean()).all()
+    assert not b.observed[:, 12:].any()
 
 
 def test_gaps_are_filled_from_the_past():
@@ -114,6 +160,29 @@ def test_random_batches_are_drawn_from_the_windows_and_repeat_with_the_seed():
     assert [len(batch.target) for batch in in_order] == [4, 4, 2]
 
 
+def test_rows_are_drawn_from_all_series_of_all_windows():
+    store = SeriesStore(read_dataset([entry(120)], "h"), PRIOR)
+    windows = torch.tensor([[0, 90], [0, 100]])
+    every = list(WindowLoader(store, windows, 4, rows=True))
+    assert [len(batch.target) for batch in every] == [4, 2]
+    target = torch.cat([batch.target for batch in every])
+    expected = torch.cat([store.gather(w[None, 0], w[None, 1]).target[0, -6:].T for w in windows])
+    assert torch.equal(target, expected)
+    (drawn,) = WindowLoader(store, windows, 500, 1, torch.Generator().manual_seed(0), rows=True)
+    found = {tuple(row) for row in drawn.target.tolist()}
+    assert found == {tuple(row) for row in expected.tolist()}
+
+
+def test_batches_of_a_pool_are_drawn_from_all_of_it():
+    w = torch.arange(10.0)[:, None, None].expand(10, 4, 2)
+    pool = Innovations(w, w >= 0, torch.zeros(10, 4, 1))
+    in_order = [batch.w[:, 0, 0].tolist() for batch in PoolLoader(pool, 4)]
+    assert in_order == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    drawn = list(PoolLoader(pool, 8, 20, torch.Generator().manual_seed(0)))  # more than there are
+    assert len(drawn) == 20 and all(len(batch.w) == 8 for batch in drawn)
+    assert {v for batch in drawn for v in batch.w[:, 0, 0].tolist()} == set(map(float, range(10)))
+
+
 @pytest.mark.parametrize(
     ("freq", "expected"),
     [
@@ -138,15 +207,30 @@ def test_seasons(freq, expected):
     assert seasons(freq) == expected
 
 
-def test_lags_and_profile_are_capped_by_the_history():
+def test_how_far_back_is_capped_by_the_history():
     assert default_lags("h", 10_000, 24) == (1, 2, 3, 24, 48, 168, 336)
     assert default_lags("h", 400, 24) == (1, 2, 3, 24, 48, 168)
     assert default_lags("h", 10, 5) == (1, 2)
     assert default_lags("h", 3, 2) == (1,)
-    assert profile_season("h", 10_000, 24) == 168
-    assert profile_season("h", 400, 24) == 24
-    assert profile_season("h", 50, 24) is None
-    assert profile_season("Y", 50, 4) is None
+    assert filling_season("h", 10_000, 24) == 168
+    assert filling_season("h", 400, 24) == 24
+    assert filling_season("h", 50, 24) is None
+    assert filling_season("Y", 50, 4) is None
+    assert seasonal_offsets("h", 10_000, 24, 4) == (24, 48, 72, 168, 336, 504, 672)
+    assert seasonal_offsets("h", 10_000, 36, 2) == (48, 72, 168, 336)
+    assert seasonal_offsets("h", 400, 24, 4) == (24, 48, 72, 168)
+    assert seasonal_offsets("B", 6000, 30, 3) == (30, 35, 40)
+    assert seasonal_offsets("h", 10_000, 24, 0) == ()
+    assert seasonal_offsets("YE", 50, 4, 8) == ()
+    assert default_lookback("h", 10_000, 24) == 168
+    assert default_lookback("h", 10_000, 100) == 200
+    assert default_lookback("30min", 10_000, 48) == 336
+    assert default_lookback("5min", 10_000, 12) == 288
+    assert default_lookback("YE", 50, 4) == 8
+    assert default_lookback("h", 60, 24) == 18
+    assert default_lookback("h", 4, 2) == 2
+    assert (level_span("h", 24), level_span("h", 36), level_span("B", 30)) == (24, 48, 30)
+    assert level_span("YE", 4) == 4
     assert published_lags("h", 5833, 24) == (1, 24, 168)
     assert published_lags("B", 6071, 30) == (1, 2)
     assert published_lags("30min", 1488, 24) == (1, 4, 12, 24, 48)

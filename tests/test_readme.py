@@ -19,7 +19,7 @@ def blocks(text: str) -> list[str]:
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
-    cut = {"max_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
+    cut = {"max_epochs": 1, "prior_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
     monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **cut})
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import logging
+import math
 import tempfile
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -20,13 +21,16 @@ from timediff import seasonality
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.lightning_module import TimeGradModule
-from timediff.loader import SeriesStore, WindowLoader, WindowSpec
+from timediff.loader import PoolLoader, SeriesStore, WindowLoader, WindowSpec
+from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor, best_device, build_network
 
 logger = logging.getLogger(__name__)
 
 MAX_VALIDATION_WINDOWS = 512
+START_ROWS = 4096  # from which the constants of the prior are computed
+POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):
@@ -178,6 +182,24 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     def _spec(self, history: int) -> WindowSpec:
         """What a window holds, from the options, the frequency and the longest history."""
         o, p = self.options, self.prediction_length
+        season = seasonality.filling_season(self.freq, history, p)
+        context = o.context_length or p
+        if o.prior:
+            lookback = o.lookback or seasonality.default_lookback(self.freq, history, p)
+            if o.lookback and lookback > history - p - 1:
+                raise OptionError(
+                    f"lookback {lookback} is longer than the longest history, {history} steps, "
+                    "leaves: leave lookback to the library, or give a shorter one"
+                )
+            return WindowSpec(
+                freq=self.freq,
+                prediction_length=p,
+                context_length=p * -(-context // p),
+                season=season,
+                lookback=lookback,
+                seasonal=seasonality.seasonal_offsets(self.freq, history, p, o.seasonal_values),
+                level=min(lookback, seasonality.level_span(self.freq, p)),
+            )
         if o.lags is None:
             lags = seasonality.default_lags(self.freq, history, p)
         elif o.lags == "published":
@@ -189,16 +211,12 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                     f"lag {max(lags)} reaches beyond the longest history, {history} steps: "
                     "leave lags to the library, or give shorter ones"
                 )
-        season = None
-        if o.profile_seasons:
-            season = o.season or seasonality.profile_season(self.freq, history, p)
         return WindowSpec(
             freq=self.freq,
             prediction_length=p,
-            context_length=o.context_length or p,
-            lags=lags,
+            context_length=context,
             season=season,
-            profile_seasons=o.profile_seasons,
+            lags=lags,
             scaling=o.scaling,
             scale_window=o.scale_window,
         )
@@ -220,7 +238,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             end = length - kept * p
             first = max(1, min(spec.pad, (end - p) // 2))
             train += [(i, start) for start in range(first, end - p + 1)]
-            validation += [(i, end + k * p) for k in range(kept)]
+            stride = max(1, p // 4)
+            validation += [(i, start) for start in range(end, length - p + 1, stride)]
         stride = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1
         return _table(train), _table(validation[::stride])
 
@@ -253,31 +272,103 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             )
             if not len(val_windows):
                 raise DataError(f"no validation entry is longer than {p} steps")
-        loader = WindowLoader(
-            store,
-            train_windows,
-            o.batch_size,
-            o.num_batches_per_epoch,
-            torch.Generator().manual_seed(int(torch.randint(2**62, ()))),
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        steps = sum(len(panel.values) for panel in panels)
+        horizons = steps / spec.prediction_length
+
+        def batches(passes: float | None, items: float, size: int, epochs: int) -> int:
+            """Batches of an epoch, so that all epochs together go over the items so often."""
+            if passes is None or not epochs:
+                return o.num_batches_per_epoch
+            wanted = round(passes * items / (size * epochs))
+            return min(o.num_batches_per_epoch, max(2, wanted))
+
+        if isinstance(network, ResidualNetwork):
+            if ckpt_path is None:
+                if from_predictor is None:
+                    start = WindowLoader(store, train_windows, START_ROWS, 1, generator, rows=True)
+                    network.start(next(b for b in start if isinstance(b, RowBatch)))
+                if o.prior_epochs:
+                    rows = horizons * network.target_dim
+                    number = batches(o.prior_passes, rows, o.prior_rows, o.prior_epochs)
+                    module, trainer = self._fit_stage(
+                        "prior",
+                        network,
+                        WindowLoader(
+                            store, train_windows, o.prior_rows, number, generator, rows=True
+                        ),
+                        WindowLoader(val_store, val_windows, o.prior_rows, rows=True),
+                        None,
+                        scratch,
+                    )
+                    network = module.trained
+                    assert isinstance(network, ResidualNetwork)
+            if ckpt_path is not None:
+                network.load_state_dict(_weights(ckpt_path))
+            network.eval()
+            number = batches(o.passes, horizons, o.batch_size, o.max_epochs)
+            count = max(o.batch_size, POOL_ROWS // (len(spec.blocks) * network.target_dim))
+            pick = torch.randperm(len(train_windows), generator=generator)[:count]
+            whole = WindowLoader(store, train_windows[pick], o.batch_size)
+            pool = network.pool(
+                (b for b in whole if isinstance(b, Batch)),
+                None if ckpt_path is not None else steps,
+            )
+            train: Any = PoolLoader(pool, o.batch_size, number, generator)
+            validation: Any = WindowLoader(val_store, val_windows, o.batch_size)
+            held = [network.innovations(b) for b in validation if isinstance(b, Batch)]
+            if held:
+                joined = (torch.cat(part) for part in zip(*held, strict=True))
+                validation = PoolLoader(Innovations(*joined), o.batch_size)
+        else:
+            number = batches(o.passes, horizons, o.batch_size, o.max_epochs)
+            train = WindowLoader(store, train_windows, o.batch_size, number, generator)
+            validation = WindowLoader(val_store, val_windows, o.batch_size)
+        module, trainer = self._fit_stage(
+            "diffusion", network, train, validation, ckpt_path, scratch
         )
-        val_loader = WindowLoader(val_store, val_windows, o.batch_size)
-        validated = len(val_windows) > 0
-        trainer, checkpoint = self._trainer(scratch, validated)
-        epochs = trainer.max_epochs or o.max_epochs
-        module = TimeGradModule(network, total_steps=max(1, epochs * o.num_batches_per_epoch))
-        trainer.fit(module, loader, val_loader if validated else None, ckpt_path=ckpt_path)
-        if checkpoint is not None and checkpoint.best_model_path:
-            best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-            module.load_state_dict(best["state_dict"])
-        module.trained.requires_grad_(False).eval()
+        network = module.trained
+        network.requires_grad_(False).eval()
         if o.bound_samples:
-            module.to("cpu")
-            store.to("cpu")
-            for batch in itertools.islice(loader, 50):
-                module.trained.widen_bounds(batch)
+            for batch in itertools.islice(train, 50):
+                network.widen_bounds(
+                    batch.w if isinstance(batch, Innovations) else network.diffused(batch)
+                )
         return module, trainer
 
-    def _trainer(self, scratch: Path, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+    def _fit_stage(
+        self,
+        stage: str,
+        network: TimeGradNetwork,
+        train: WindowLoader | PoolLoader,
+        validation: WindowLoader | PoolLoader,
+        ckpt_path: str | None,
+        scratch: Path,
+    ) -> tuple[TimeGradModule, pl.Trainer]:
+        """Train one stage; the module's ``trained`` network has the best weights."""
+        o = self.options
+        epochs = o.prior_epochs if stage == "prior" else o.max_epochs
+        validated = len(validation) > 0
+        trainer, checkpoint = self._trainer(scratch, validated, epochs)
+        epochs = trainer.max_epochs or epochs
+        module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
+        started = copy.deepcopy(module.state_dict())
+        untrained = _mean_loss(module, validation) if validated else math.inf
+        trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
+        if checkpoint is not None and checkpoint.best_model_path:
+            assert checkpoint.best_model_score is not None
+            best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+            better = ckpt_path is not None or checkpoint.best_model_score.item() < untrained
+            module.load_state_dict(best["state_dict"] if better else started)
+            if not better:
+                logger.info("training the %s did not improve on its start, which is kept", stage)
+            Path(checkpoint.best_model_path).unlink()
+        module.to("cpu")
+        return module, trainer
+
+    def _trainer(
+        self, scratch: Path, validated: bool, epochs: int
+    ) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         """A trainer that writes to ``scratch`` only, and the callback that keeps the best."""
         o = self.options
         given = {**self.trainer_kwargs}
@@ -294,7 +385,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         defaults: dict[str, Any] = {
             "accelerator": "auto",
             "devices": 1,
-            "max_epochs": o.max_epochs,
+            "max_epochs": epochs,
             "gradient_clip_val": o.gradient_clip,
             "logger": False,
             "enable_model_summary": False,
@@ -312,6 +403,22 @@ class TimeGradEstimator(PyTorchLightningEstimator):
 def _table(windows: list[tuple[int, int]]) -> torch.Tensor:
     """``(n, 2)``: entry and start of the horizon."""
     return torch.tensor(windows, dtype=torch.long).reshape(-1, 2)
+
+
+def _mean_loss(module: TimeGradModule, validation: WindowLoader | PoolLoader) -> float:
+    """The validation loss before any training."""
+    module.eval()
+    with torch.no_grad():
+        losses = [module.validation_losses(batch, i) for i, batch in enumerate(validation)]
+    module.train()
+    return torch.cat(losses).mean().item()
+
+
+def _weights(path: str) -> dict[str, torch.Tensor]:
+    """The network in a checkpoint of Lightning's."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "network."
+    return {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
 
 
 def _check_checkpoint(path: str) -> None:

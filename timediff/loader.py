@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from timediff.entries import Panel
-from timediff.network.batch import Batch
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows
 from timediff.network.scaling import SCALERS, Affine
 from timediff.seasonality import calendar
 from timediff.types import Float, Int, Tensor
@@ -25,33 +25,40 @@ class WindowSpec:
         freq: pandas frequency of the data.
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
-        lags: distances of the lagged values, rising.
-        season: steps of the profile's season; None for no profile.
-        profile_seasons: past seasons the profile is taken over.
+        season: season by which long gaps are filled; None for none.
+        lags: distances of the lagged values, rising; none with a prior.
         scaling: name of the scaling.
         scale_window: ``"series"`` or ``"context"``.
+        lookback: latest values that a prior reads; 0 without one.
+        seasonal: how far back the seasonal values lie that it reads, rising.
+        level: latest values over which it takes the level.
     """
 
     freq: str
     prediction_length: int
     context_length: int
-    lags: tuple[int, ...]
     season: int | None
-    profile_seasons: int
-    scaling: str
-    scale_window: str
+    lags: tuple[int, ...] = ()
+    scaling: str = "standard"
+    scale_window: str = "series"
+    lookback: int = 0
+    seasonal: tuple[int, ...] = ()
+    level: int = 1
 
     @property
     def pad(self) -> int:
-        """Rows before the first value of an entry, so that every lag of every window exists."""
-        return self.context_length + max(self.lags)
+        """Rows before the first value of an entry, so that all that a window holds exists."""
+        return self.context_length + max(self.lookback, *self.lags, *self.seasonal, 0)
+
+    @property
+    def blocks(self) -> range:
+        """Where, from the start of the horizon, the horizon-long blocks of a window begin."""
+        return range(-self.context_length, 1, self.prediction_length)
 
     @property
     def reach(self) -> int:
         """How many steps of the past a forecast looks back to."""
-        season = self.season or 0
-        first = -(-self.prediction_length // season) if season else 0
-        return self.pad + (first + self.profile_seasons) * season
+        return self.pad + (self.season or 0)
 
 
 def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
@@ -76,42 +83,6 @@ def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
     return frame.fillna(dict(enumerate(observed))).to_numpy(values.dtype)
 
 
-def seasonal_profile(
-    values: np.ndarray, season: int, num_seasons: int, prediction_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the same season over the latest seasons known in advance.
-
-    A forecast of P steps never sees its own horizon: the latest season used lies P steps back.
-
-    Args:
-        values: ``(T, D)``, NaN where missing.
-        season: steps of a season.
-        num_seasons: how many seasons.
-        prediction_length: P.
-
-    Returns:
-        Two arrays ``(T, D)``; where no past season was observed, mean and deviation of the series.
-    """
-    first = -(-prediction_length // season)
-    count = np.zeros(values.shape, dtype=np.float32)
-    total = np.zeros(values.shape, dtype=np.float64)
-    square = np.zeros(values.shape, dtype=np.float64)
-    observed = ~np.isnan(values)
-    center = np.where(observed, values, 0.0).sum(0) / np.maximum(observed.sum(0), 1)
-    centered = np.where(observed, values - center, 0.0)
-    spread = np.sqrt((centered**2).sum(0) / np.maximum(observed.sum(0), 1))
-    for shift in range(first * season, (first + num_seasons) * season, season):
-        if shift >= len(values):
-            break
-        count[shift:] += observed[:-shift]
-        total[shift:] += centered[:-shift]
-        square[shift:] += centered[:-shift] ** 2
-    mean = total / np.maximum(count, 1)
-    deviation = np.sqrt(np.maximum(square / np.maximum(count, 1) - mean**2, 0.0))
-    deviation = np.where(count > 1, deviation, spread)
-    return (center + mean).astype(values.dtype), deviation.astype(values.dtype)
-
-
 class SeriesStore:
     """All entries of a dataset as one table of rows, from which windows are gathered.
 
@@ -128,10 +99,10 @@ class SeriesStore:
         self.lengths: list[int] = []  # steps of each entry that were kept
         self.first: list[int] = []  # row of the first of them
         pad, parts, first = spec.pad, [], 0
-        affines: list[tuple[Tensor, Tensor, Tensor]] = []
+        moments: list[tuple[Tensor, ...]] = []
         for panel in panels:
             values = panel.values
-            affines.append(self._moments(torch.from_numpy(values)))
+            moments.append(self._moments(torch.from_numpy(values)))
             start = panel.start - pad
             future = 0
             if for_forecast:
@@ -139,33 +110,40 @@ class SeriesStore:
                 values, start, future = values[skipped:], start + skipped, spec.prediction_length
             self.lengths.append(len(values))
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
-            filled = fill_gaps(values, spec.season)
-            if spec.season is None:
-                profile = np.zeros((len(values), 2, values.shape[1]), np.float32)
-            else:
-                profile = np.stack(
-                    seasonal_profile(
-                        values, spec.season, spec.profile_seasons, spec.prediction_length
-                    ),
-                    axis=1,
-                )
             stamps = calendar(start, len(values), spec.freq)
-            parts.append((filled, ~np.isnan(values), stamps, profile))
+            parts.append((fill_gaps(values, spec.season), ~np.isnan(values), stamps))
             self.first.append(first + pad)
             first += len(values)
-        tables = [torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)]
-        self.values, self.observed, self.calendar, self.profile = tables
-        self.loc, self.scale, self.spread = (torch.cat(part) for part in zip(*affines, strict=True))
-        self._lags = torch.tensor(spec.lags)
+        self.values, self.observed, self.calendar = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
+        )
+        self.loc, self.scale, self.floor, self.mean, self.deviation, self.unit, self.change = (
+            torch.cat(part) for part in zip(*moments, strict=True)
+        )
+        self._lags = torch.tensor(spec.lags, dtype=torch.long)
+        self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
 
-    def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Location, scale and spread of one entry, each ``[1, D]``."""
-        observed = ~x.isnan()
-        loc, scale = SCALERS[self.spec.scaling](x.nan_to_num(0.0), observed)
-        change = x.diff(dim=0).abs()
-        known = ~change.isnan()
-        spread = change.nan_to_num(0.0).sum(0, keepdim=True) / known.sum(0, keepdim=True).clamp(1)
-        return loc, scale, torch.where(spread > 0, spread, 1e-3 * scale)
+    def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, ...]:
+        """What is known of each series as a whole, each ``[1, D]``."""
+        spec, observed = self.spec, ~x.isnan()
+        loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
+        mean, deviation = SCALERS["standard"](x.nan_to_num(0.0), observed)
+        floor = torch.where((x < 0).any(0, keepdim=True), -torch.inf, 0.0)
+        if not spec.lookback:
+            return loc, scale, floor, mean, deviation, deviation, deviation
+
+        def error(distance: int) -> Tensor:
+            """Mean absolute change over so many steps; infinite where it is not known or 0."""
+            change = (x[distance:] - x[:-distance]).abs().nanmean(0, keepdim=True)
+            return torch.where(change > 1e-6 * deviation, change, torch.inf)
+
+        change = error(1)
+        # on average over the horizon, the last value is about this far off
+        simple = [(change + error(min(spec.prediction_length, len(x) - 1))) / 2]
+        simple += [error(distance) for distance in spec.seasonal if distance < len(x)]
+        unit = torch.cat(simple).amin(0, keepdim=True)
+        unit, change = (torch.where(v.isinf(), 1e-3 * deviation, v) for v in (unit, change))
+        return loc, scale, floor, mean, deviation, unit, change
 
     def to(self, device: torch.device | str) -> "SeriesStore":
         """Move the tables; windows are gathered there from then on."""
@@ -192,24 +170,73 @@ class SeriesStore:
         return Batch(
             target=target,
             observed=observed,
-            lags=self.values[rows.unsqueeze(2) - self._lags],
             calendar=self.calendar[rows],
-            profile=self.profile[rows],
+            lags=self.values[rows.unsqueeze(2) - self._lags],
             loc=affine.loc,
             scale=affine.scale,
-            spread=self.spread[entry].unsqueeze(1),
+            floor=self.floor[entry].unsqueeze(1),
+            rows=self._pasts(entry, first) if spec.lookback else None,
         )
+
+    def _pasts(self, entry: Int[Tensor, "b"], first: Int[Tensor, "b"]) -> Rows:
+        """Rows of all blocks and all series of windows."""
+        spec, device, d = self.spec, self.values.device, self.values.shape[1]
+        p = spec.prediction_length
+        blocks = torch.tensor(spec.blocks, device=device)
+        origin = (first.unsqueeze(1) + blocks).flatten()
+        recent = torch.arange(-spec.lookback, 0, device=device)
+        horizon = origin.unsqueeze(1) + torch.arange(p, device=device)
+        seasonal = self.values[horizon.unsqueeze(2) - self._seasonal]  # [n, p, a, d]
+        return Rows(
+            recent=self.values[origin.unsqueeze(1) + recent].transpose(1, 2).flatten(0, 1),
+            seasonal=seasonal.permute(0, 3, 1, 2).flatten(0, 1),
+            calendar=self.calendar[horizon].repeat_interleave(d, dim=0),
+            series=torch.arange(d, device=device).repeat(len(origin)),
+            **self._own(entry.repeat_interleave(len(blocks))),
+        )
+
+    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Tensor]:
+        """What is known as a whole of these series, or of all series of these entries."""
+        tables = {
+            "unit": self.unit,
+            "change": self.change,
+            "loc": self.mean,
+            "scale": self.deviation,
+        }
+        if series is None:
+            return {name: table[entry].flatten() for name, table in tables.items()}
+        return {name: table[entry, series] for name, table in tables.items()}
+
+    def gather_rows(
+        self, entry: Int[Tensor, "r"], start: Int[Tensor, "r"], series: Int[Tensor, "r"]
+    ) -> RowBatch:
+        """The past of single series up to the given steps, and the horizons from there."""
+        spec, device = self.spec, self.values.device
+        entry, start, series = (part.to(device) for part in (entry, start, series))
+        first = torch.tensor(self.first, device=device)[entry] + start
+        column = series.unsqueeze(1)
+        recent = first.unsqueeze(1) + torch.arange(-spec.lookback, 0, device=device)
+        horizon = first.unsqueeze(1) + torch.arange(spec.prediction_length, device=device)
+        rows = Rows(
+            recent=self.values[recent, column],
+            seasonal=self.values[horizon.unsqueeze(2) - self._seasonal, column.unsqueeze(2)],
+            calendar=self.calendar[horizon],
+            series=series,
+            **self._own(entry, series),
+        )
+        return RowBatch(rows, self.values[horizon, column], self.observed[horizon, column])
 
 
 class WindowLoader:
-    """Batches of windows, as an iterable that Lightning takes for a data loader.
+    """Batches of windows, or of single series of them, as Lightning takes a data loader.
 
     Args:
         store: the data.
         windows: ``(n, 2)``: entry and start of the horizon of every window there is.
-        batch_size: windows of a batch.
-        num_batches: batches of random windows in an epoch; None goes through all windows in order.
+        batch_size: windows, or rows, of a batch.
+        num_batches: random batches of an epoch; None goes through all windows in order.
         generator: source of the random windows.
+        rows: give the pasts of single series instead of windows.
     """
 
     def __init__(
@@ -219,20 +246,65 @@ class WindowLoader:
         batch_size: int,
         num_batches: int | None = None,
         generator: torch.Generator | None = None,
+        rows: bool = False,
     ):
-        self.store, self.windows, self.batch_size = store, windows, batch_size
+        self.store, self.batch_size = store, batch_size
+        self.num_batches, self.generator, self.rows = num_batches, generator, rows
+        self.windows = windows
+        self.series = store.values.shape[1]
+
+    @property
+    def _total(self) -> int:
+        return len(self.windows) * (self.series if self.rows else 1)
+
+    def __len__(self) -> int:
+        return self.num_batches or -(-self._total // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch | RowBatch]:
+        for i in range(len(self)):
+            if self.num_batches is None:
+                last = min(self._total, (i + 1) * self.batch_size)
+                pick = torch.arange(i * self.batch_size, last)
+            else:
+                size = (self.batch_size,)
+                pick = torch.randint(self._total, size, generator=self.generator)
+            if self.rows:
+                entry, start = self.windows[pick // self.series].unbind(1)
+                yield self.store.gather_rows(entry, start, pick % self.series)
+            else:
+                entry, start = self.windows[pick].unbind(1)
+                yield self.store.gather(entry, start)
+
+
+class PoolLoader:
+    """Batches of innovations that were computed once.
+
+    Args:
+        pool: all of them.
+        batch_size: windows of a batch.
+        num_batches: random batches of an epoch; None goes through all windows in order.
+        generator: source of the random windows.
+    """
+
+    def __init__(
+        self,
+        pool: Innovations,
+        batch_size: int,
+        num_batches: int | None = None,
+        generator: torch.Generator | None = None,
+    ):
+        self.pool, self.batch_size = pool, batch_size
         self.num_batches, self.generator = num_batches, generator
 
     def __len__(self) -> int:
-        return self.num_batches or -(-len(self.windows) // self.batch_size)
+        return self.num_batches or -(-len(self.pool.w) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Innovations]:
+        total = len(self.pool.w)
         for i in range(len(self)):
             if self.num_batches is None:
-                chosen = self.windows[i * self.batch_size : (i + 1) * self.batch_size]
+                pick = torch.arange(i * self.batch_size, min(total, (i + 1) * self.batch_size))
             else:
-                pick = torch.randint(
-                    len(self.windows), (self.batch_size,), generator=self.generator
-                )
-                chosen = self.windows[pick]
-            yield self.store.gather(chosen[:, 0], chosen[:, 1])
+                pick = torch.randint(total, (self.batch_size,), generator=self.generator)
+            pick = pick.to(self.pool.w.device)
+            yield Innovations(*(part[pick] for part in self.pool))

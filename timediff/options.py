@@ -21,12 +21,27 @@ class Options:
 
     Attributes:
         context_length: steps the RNN reads before the forecast; the prediction length if None.
-        lags: earlier values given to each step; from the frequency, capped by the history, if None;
-            ``"published"`` for those of the reference code.
-        season: steps of the longest season of the profile; from the frequency if None.
-        profile_seasons: past seasons of which mean and spread are an input; 0 for none.
-        scaling: ``"mean"`` absolute value, ``"standard"``, ``"robust"`` (median, quartiles),
-            ``"none"``.
+            With a prior, it is rounded up to whole horizons.
+        prior: whether a network shared by all series forecasts location and scale of each, and
+            the diffusion models what is left (else the scaled values themselves, as published).
+        lookback: latest values of a series that the prior reads; two horizons and the longest
+            season of up to 400 steps if None, at most half of the history.
+        seasonal_values: past values of the same season that the prior reads, of the longest
+            season; three of shorter ones.
+        prior_members: priors, each from other random weights, whose forecasts are averaged.
+        prior_width: units of the prior's encoder.
+        prior_dropout: probability in the prior.
+        prior_loss: ``"crps"`` or ``"nll"``, of a Gaussian of the prior's location and scale.
+        prior_epochs: epochs in which the prior is trained, before the diffusion is.
+        prior_rows: pasts of single series in a batch of the prior's training.
+        prior_lr: learning rate of the prior at its highest.
+        prior_passes: how often the training of the prior may go over the data at most, counted in
+            horizons that do not overlap, of each series; epochs are made shorter, down to two
+            batches. None does not limit it.
+        lags: without a prior, earlier values given to each step; from the frequency, capped by
+            the history, if None; ``"published"`` for those of the reference code.
+        scaling: without a prior, ``"mean"`` absolute value, ``"standard"``, ``"robust"`` (median,
+            quartiles), ``"none"``.
         scale_window: what a scale is computed from: the whole ``"series"`` or the ``"context"``.
         embedding_dim: length of the learned embedding of each series; 0 for none.
         cell: ``"gru"`` or ``"lstm"``.
@@ -34,11 +49,6 @@ class Options:
         num_layers: layers of the RNN.
         dropout: probability in the denoiser and between the layers of the RNN.
         cond_dim: length of the condition, a linear map of the RNN's state; None takes the state.
-        location_scale: whether a head shared by all series predicts location and scale, and the
-            diffusion models the standardised residual (else the scaled value itself).
-        head_width: units of each of the head's two hidden layers.
-        encoder_inputs: what of the past the RNN reads beside the calendar: ``"lags"``, the
-            standardised ``"residuals"`` of the step before, or ``"both"``.
         denoiser: ``"mlp"``, ``"wavenet"`` or a :class:`~timediff.diffusion.Denoiser`.
         denoiser_options: keyword arguments of a named denoiser.
         diff_steps: K, the number of noising steps.
@@ -50,31 +60,44 @@ class Options:
         parameterization: ``"v"``, ``"epsilon"``, ``"x0"``, ``"score"`` or an object.
         loss: ``"l2"``, ``"l1"`` or ``"huber"``.
         loss_window: average the loss over ``"all"`` steps of a window, or the ``"horizon"``.
-        sampler: ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a :class:`~timediff.diffusion.Sampler`.
+        sampler: ``"adams"``, ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a
+            :class:`~timediff.diffusion.Sampler`.
         steps: reverse steps of a named sampler; all K if None.
         sampler_options: further keyword arguments of a named sampler.
-        start: where the chain starts without a location-scale head: from ``"standard"`` noise as
+        start: where the chain starts without a prior: from ``"standard"`` noise as
             published, or from the moments of the ``"context"``.
-        bound_samples: keep what is drawn within the range that training saw.
-        batch_size: windows of a training batch.
+        bound_samples: keep what is drawn within the range that training saw, and paths of series
+            without a negative value at or above 0.
+        batch_size: windows of a batch in which the diffusion is trained.
         num_batches_per_epoch: batches of an epoch.
-        max_epochs: epochs, unless stopped early.
-        lr: learning rate at the start.
-        max_lr: peak of a one-cycle learning rate; None keeps ``lr`` and lets it fall to 0.
+        passes: as ``prior_passes``, of the diffusion, in horizons of all series.
+        max_epochs: epochs in which the diffusion is trained, unless stopped early.
+        lr: learning rate at its highest.
+        max_lr: peak of a one-cycle learning rate; None takes ``lr``, after a short
+            rise, and lets it fall to 0.
         weight_decay: of Adam.
         gradient_clip: largest norm of a gradient; None does not clip.
         ema_decay: decay of the average of weights that the predictor gets; None for no average.
-        validation_windows: windows held out at the end of the training data, when no validation
+        validation_windows: horizons held out at the end of the training data, when no validation
             data are given, to stop early and keep the best weights; capped at a tenth of the
-            history; 0 trains on everything to the end.
+            history; 0 trains on everything to the end. Windows overlap: there are four per horizon.
         patience: epochs without a better validation loss before training stops.
         prediction_batch: windows drawn at a time when predicting.
     """
 
     context_length: int | None = None
+    prior: bool = True
+    lookback: int | None = None
+    seasonal_values: int = 8
+    prior_members: int = 1
+    prior_width: int = 256
+    prior_dropout: float = 0.2
+    prior_loss: str = "crps"
+    prior_epochs: int = 40
+    prior_rows: int = 2048
+    prior_lr: float = 5e-3
+    prior_passes: float | None = 120.0
     lags: Sequence[int] | str | None = None
-    season: int | None = None
-    profile_seasons: int = 8
     scaling: str = "standard"
     scale_window: str = "series"
     embedding_dim: int = 8
@@ -83,9 +106,6 @@ class Options:
     num_layers: int = 1
     dropout: float = 0.1
     cond_dim: int | None = None
-    location_scale: bool = True
-    head_width: int = 64
-    encoder_inputs: str = "residuals"
     denoiser: Plugin = "mlp"
     denoiser_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     diff_steps: int = 100
@@ -96,13 +116,14 @@ class Options:
     parameterization: Plugin = "v"
     loss: str = "l2"
     loss_window: str = "all"
-    sampler: Plugin = "dpm_solver"
+    sampler: Plugin = "adams"
     steps: int | None = 5
     sampler_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     start: str = "context"
     bound_samples: bool = True
     batch_size: int = 64
     num_batches_per_epoch: int = 50
+    passes: float | None = 40.0
     max_epochs: int = 10
     lr: float = 5e-3
     max_lr: float | None = None
@@ -110,7 +131,7 @@ class Options:
     gradient_clip: float | None = 1.0
     ema_decay: float | None = 0.99
     validation_windows: int = 14
-    patience: int = 5
+    patience: int = 10
     prediction_batch: int = 32
 
     def __post_init__(self) -> None:
@@ -125,8 +146,6 @@ class Options:
             for value in values if isinstance(values, tuple) else (values,):
                 if value is not None and value != "published" and not low <= value <= high:
                     raise OptionError(f"{name} is {value}, must be from {low} to {high}")
-        if self.encoder_inputs != "lags" and not self.location_scale:
-            raise OptionError('encoder_inputs must be "lags" when location_scale is False')
 
     @classmethod
     def from_preset(cls, preset: str, **options: Any) -> "Options":
@@ -149,7 +168,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "scaling": SCALERS,
     "scale_window": ("series", "context"),
     "cell": CELLS,
-    "encoder_inputs": ("lags", "residuals", "both"),
+    "prior_loss": ("crps", "nll"),
     "denoiser": DENOISERS,
     "schedule": SCHEDULES,
     "parameterization": PARAMETERIZATIONS,
@@ -163,18 +182,25 @@ _MANY = 10**9
 RANGES = [
     ("context_length", 1, _MANY),
     ("lags", 1, _MANY),
-    ("season", 1, _MANY),
-    ("profile_seasons", 0, _MANY),
+    ("lookback", 2, _MANY),
+    ("seasonal_values", 0, _MANY),
+    ("prior_members", 1, _MANY),
+    ("prior_width", 1, _MANY),
+    ("prior_dropout", 0.0, 0.99),
+    ("prior_epochs", 0, _MANY),
+    ("prior_rows", 1, _MANY),
+    ("prior_lr", 1e-12, 1.0),
+    ("prior_passes", 0.0, float("inf")),
     ("embedding_dim", 0, _MANY),
     ("hidden_size", 1, _MANY),
     ("num_layers", 1, _MANY),
     ("dropout", 0.0, 0.99),
     ("cond_dim", 1, _MANY),
-    ("head_width", 1, _MANY),
     ("diff_steps", 1, _MANY),
     ("steps", 1, _MANY),
     ("batch_size", 1, _MANY),
     ("num_batches_per_epoch", 1, _MANY),
+    ("passes", 0.0, float("inf")),
     ("max_epochs", 1, _MANY),
     ("lr", 1e-12, 1.0),
     ("max_lr", 1e-12, 1.0),
@@ -191,7 +217,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # TimeGrad exactly as published (Rasul et al. 2021, and the authors' notebook)
     "paper": {
         "lags": "published",
-        "profile_seasons": 0,
+        "prior": False,
         "scaling": "mean",
         "scale_window": "context",
         "embedding_dim": 1,
@@ -200,8 +226,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_layers": 2,
         "dropout": 0.1,
         "cond_dim": 100,
-        "location_scale": False,
-        "encoder_inputs": "lags",
         "denoiser": "wavenet",
         "diff_steps": 100,
         "schedule": "linear",
@@ -215,6 +239,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bound_samples": False,
         "batch_size": 64,
         "num_batches_per_epoch": 100,
+        "passes": None,
         "max_epochs": 20,
         "lr": 1e-3,
         "max_lr": 1e-2,

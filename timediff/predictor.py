@@ -21,11 +21,11 @@ from timediff.entries import Panel, read_entry
 from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
 from timediff.forecast import JointForecast
 from timediff.loader import SeriesStore, WindowSpec
-from timediff.network import TimeGradNetwork
+from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.options import Options
 from timediff.seasonality import num_calendar
 
-FORMAT = 1  # of a saved predictor
+FORMAT = 2  # of a saved predictor
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -40,15 +40,33 @@ def best_device(device: str | torch.device = "auto") -> torch.device:
 
 def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
     """The network for windows of this kind; the one place where sizes are handed over."""
-    return TimeGradNetwork(
+    if not options.prior:
+        return LevelNetwork(
+            options,
+            target_dim=target_dim,
+            prediction_length=spec.prediction_length,
+            context_length=spec.context_length,
+            lags=spec.lags,
+            num_calendar=num_calendar(spec.freq),
+        )
+    return ResidualNetwork(
         options,
         target_dim=target_dim,
         prediction_length=spec.prediction_length,
         context_length=spec.context_length,
-        lags=spec.lags,
+        lookback=spec.lookback,
+        num_seasonal=len(spec.seasonal),
+        level=spec.level,
         num_calendar=num_calendar(spec.freq),
-        profile=spec.season is not None,
     )
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    rows = batch.rows
+    if rows is not None:
+        rows = type(rows)(*(part.to(device) for part in rows))
+    plain = {k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, torch.Tensor)}
+    return Batch(**plain, rows=rows)
 
 
 class TimeGradPredictor(PyTorchPredictor):
@@ -163,7 +181,7 @@ class TimeGradPredictor(PyTorchPredictor):
             store = SeriesStore(panels, self.spec, for_forecast=True)
             ends = torch.tensor(store.lengths)
             batch = store.gather(torch.arange(len(panels)), ends)
-            batch = type(batch)(*(part.to(self.device) for part in batch))
+            batch = _to(batch, self.device)
             generators = [
                 torch.Generator(self.device).manual_seed(
                     int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1)
@@ -264,7 +282,8 @@ class TimeGradPredictor(PyTorchPredictor):
             raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
         try:
             spec = config["spec"]
-            spec = WindowSpec(**{**spec, "lags": tuple(spec["lags"])})
+            offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal")}
+            spec = WindowSpec(**{**spec, **offsets})
             network = build_network(Options(**config["options"]), spec, config["target_dim"])
             network.load_state_dict(safetensors.torch.load(weights))
         except (KeyError, TypeError, RuntimeError, TimediffError) as error:

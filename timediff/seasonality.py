@@ -89,10 +89,54 @@ def _capped(
     return kept or (1,)
 
 
-def profile_season(freq: str, history: int, prediction_length: int) -> int | None:
+def filling_season(freq: str, history: int, prediction_length: int) -> int | None:
     """The longest season of which half of the history holds two; None if there is none."""
     fitting = [s for s in seasons(freq) if 2 * s <= usable(history, prediction_length)]
     return max(fitting, default=None)
+
+
+def seasonal_offsets(
+    freq: str, history: int, prediction_length: int, count: int
+) -> tuple[int, ...]:
+    """How far back the values of the same season lie that a forecast of P steps may read.
+
+    Args:
+        freq: frequency.
+        history: steps there are; offsets reach back at most half of them.
+        prediction_length: P; no offset is shorter.
+        count: values of the longest season; three at most of each shorter one.
+    """
+    cap, found = usable(history, prediction_length), set()
+    lengths = seasons(freq)
+    for season in lengths:
+        first = -(-prediction_length // season)
+        number = count if season == max(lengths) else min(count, 3)
+        found |= {season * k for k in range(first, first + number)}
+    kept = tuple(sorted(offset for offset in found if offset <= cap))
+    if len(kept) < len(found):
+        logger.info(
+            "freq %r: seasonal values beyond %d steps left out, the history has only %d steps",
+            freq,
+            cap,
+            history,
+        )
+    return kept
+
+
+LONGEST_LOOKBACK = 400  # unless two horizons are longer
+
+
+def default_lookback(freq: str, history: int, prediction_length: int) -> int:
+    """Two horizons or the longest season of a moderate length, up to half of the history."""
+    moderate = [season for season in seasons(freq) if season <= LONGEST_LOOKBACK]
+    wanted = max([2 * prediction_length, *moderate])
+    return max(2, min(wanted, usable(history, prediction_length)))
+
+
+def level_span(freq: str, prediction_length: int) -> int:
+    """Steps over which the recent level of a series is taken: whole seasons, at least P."""
+    season = min(seasons(freq), default=1)
+    return season * -(-prediction_length // season)
 
 
 def num_calendar(freq: str) -> int:

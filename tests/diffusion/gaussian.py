@@ -193,3 +193,30 @@ def multistep(bar, steps, mean, variance, first, order=2):
             )
             known.append((k, x0))
     return x[0], x[1] ** 2
+
+
+def adams(bar, steps, mean, variance, first, order=2):
+    """Mean and variance that an Adams-Bashforth method with the signal as time draws.
+
+    Each step integrates the Lagrange polynomial through the last ``order`` slopes ``dx / dalpha``.
+    """
+    m, v = first
+    deviation = np.sqrt(v)
+    times, slopes = [], []
+    for k, j in pairwise([*steps, 0]):
+        alpha = math.sqrt(bar[k])
+        gain = alpha * variance / (alpha**2 * variance + 1 - bar[k])
+        at_mean = (mean + gain * (m - alpha * mean) - alpha * m) / (1 - bar[k])
+        at_deviation = (gain * deviation - alpha * deviation) / (1 - bar[k])
+        times.append(alpha)
+        slopes.append((at_mean, at_deviation))
+        known = list(zip(times, slopes, strict=True))[-order:]
+        for own, (of_mean, of_deviation) in known:
+            basis = np.polynomial.Polynomial([1.0])
+            for other, _ in known:
+                if other != own:
+                    basis *= np.polynomial.Polynomial([-other, 1.0]) / (own - other)
+            whole = basis.integ()
+            weight = whole(math.sqrt(bar[j])) - whole(alpha)
+            m, deviation = m + weight * of_mean, deviation + weight * of_deviation
+    return m, deviation**2

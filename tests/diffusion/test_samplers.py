@@ -9,6 +9,7 @@ import torch
 
 from tests.diffusion.gaussian import (
     Gaussian,
+    adams,
     alpha_bar,
     ancestral,
     drawn_moments,
@@ -22,7 +23,7 @@ from timediff.diffusion import (
     NoiseSchedule,
     zero_terminal_snr,
 )
-from timediff.diffusion.samplers import DDIM, DDPM, DPMSolver, Start
+from timediff.diffusion.samplers import DDIM, DDPM, Adams, DPMSolver, Start
 from timediff.diffusion.samplers.base import SPACINGS
 from timediff.errors import OptionError
 
@@ -59,6 +60,9 @@ CASES = {
     "dpm 1": (DPMSolver, {"order": 1}, multistep, {"order": 1}),
     "dpm 2": (DPMSolver, {"order": 2}, multistep, {"order": 2}),
     "dpm 3": (DPMSolver, {"order": 3}, multistep, {"order": 3}),
+    "adams 1": (Adams, {"order": 1}, adams, {"order": 1}),
+    "adams 2": (Adams, {"order": 2}, adams, {"order": 2}),
+    "adams 3": (Adams, {"order": 3}, adams, {"order": 3}),
 }
 
 
@@ -124,6 +128,19 @@ RATIOS = [
 def test_the_published_settings_draw_too_little_spread(sampler, ratios):
     _, covariance = drawn_moments(sampler, model_of(schedule_of("linear", 100)), 4)
     assert np.allclose(np.diag(covariance) / VARIANCE, ratios, atol=6e-4)
+
+
+@pytest.mark.parametrize("schedule", NAMES)
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_adams_loses_no_spread_of_standardised_data_where_other_solvers_do(schedule, steps):
+    start = Start(torch.full((1,), 3.0), torch.ones(1))
+    model = model_of(schedule_of(schedule), np.full(1, 3.0), np.ones(1))
+    for order in (1, 2, 3):
+        mean, variance = drawn_moments(Adams(steps, order=order), model, 1, start)
+        assert math.isclose(mean.item(), 3.0, rel_tol=1e-9)
+        assert math.isclose(variance.item(), 1.0, rel_tol=1e-9)
+    _, other = drawn_moments(DPMSolver(steps), model, 1, start)
+    assert abs(other.item() - 1.0) > 1e-3
 
 
 def test_the_forward_variance_is_right_for_standard_normal_data():

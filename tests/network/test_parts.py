@@ -1,12 +1,12 @@
-"""Scaling, the location-scale head, the encoder: each against something simple."""
+"""Scaling, prior, dynamics, whitening, encoder: each against something simple."""
 
 import math
 
 import pytest
 import torch
 
-from timediff.network import SCALERS, Encoder, LocationScale, prior
-from timediff.network.prior import gaussian_nll
+from timediff.network import SCALERS, Dynamics, Encoder, HorizonPrior, Rows, Whitening
+from timediff.network.prior import gaussian_crps, gaussian_nll
 
 
 @pytest.mark.parametrize("name", SCALERS)
@@ -55,45 +55,193 @@ def test_the_likelihood_is_that_of_the_normal_distribution():
     assert torch.allclose(gaussian_nll(x, loc, scale), expected)
 
 
-def head(**sizes) -> LocationScale:
+def test_the_crps_is_that_of_the_normal_distribution():
+    """Against the definition: the integral of the squared difference of the two CDFs."""
+    x, loc, scale = torch.tensor([0.3, -2.0, 5.0]), torch.tensor([0.0, 1.0, 4.0]), 1.7
+    at = torch.linspace(-20, 20, 400_001, dtype=torch.float64)
+    for value, middle in zip(x, loc, strict=True):
+        cdf = torch.distributions.Normal(middle.double(), scale).cdf(at)
+        expected = torch.trapezoid((cdf - (at >= value).double()) ** 2, at)
+        got = gaussian_crps(value, middle, torch.tensor(scale))
+        assert got.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+P, LOOKBACK, SEASONAL, CALENDAR = 6, 12, 3, 2
+
+
+def prior(seasonal: int = SEASONAL, trained: bool = False, **sizes) -> HorizonPrior:
     torch.manual_seed(0)
-    return LocationScale(3, 4, 2, profile=True, **sizes)
+    made = HorizonPrior(3, P, LOOKBACK, seasonal, CALENDAR, level=6, width=16, **sizes).eval()
+    if trained:
+        torch.nn.init.normal_(made.outlet.weight, std=0.3)
+    return made
 
 
-def inputs(level: float = 0.0) -> tuple:
+def rows(level: float = 0.0, seasonal: int = SEASONAL, number: int = 50) -> Rows:
     g = torch.Generator().manual_seed(1)
-    lags = level + torch.randn(5, 7, 4, 3, generator=g)
-    profile = torch.stack([level + torch.randn(5, 7, 3, generator=g), torch.ones(5, 7, 3)], dim=2)
-    return lags, profile, torch.randn(5, 7, 2, generator=g), torch.full((5, 1, 3), 0.1)
+    one = torch.ones(number)
+    return Rows(
+        recent=level + torch.randn(number, LOOKBACK, generator=g),
+        seasonal=level + torch.randn(number, P, seasonal, generator=g),
+        calendar=torch.randn(number, P, CALENDAR, generator=g),
+        series=torch.randint(3, (number,), generator=g),
+        unit=0.5 * one,
+        change=one,
+        loc=level * one,
+        scale=one,
+    )
 
 
-@pytest.mark.parametrize("rows", [1, 42, 63, 10**6])
-def test_the_head_is_the_same_in_blocks_of_rows(monkeypatch, rows):
-    whole = head()(*inputs())
-    monkeypatch.setattr(prior, "ROWS", rows)
-    for got, expected in zip(head()(*inputs()), whole, strict=True):
-        assert got.shape == (5, 7, 3)
-        torch.testing.assert_close(got, expected)
+def anchors_of(past: Rows) -> torch.Tensor:
+    last = past.recent[:, -1:, None].expand(-1, P, 1)
+    level = past.recent[:, -6:].mean(1)[:, None, None].expand(-1, P, 1)
+    return torch.cat([last, level, past.seasonal, past.seasonal.mean(-1, keepdim=True)], dim=-1)
 
 
-def test_the_head_shares_its_weights_over_series():
-    """Without embeddings, exchanging two series exchanges their forecasts."""
-    shared = head(embedding_dim=0)
-    lags, profile, calendar, spread = inputs()
-    order = torch.tensor([2, 0, 1])
-    plain = shared(lags, profile, calendar, spread)
-    moved = shared(lags[..., order], profile[..., order], calendar, spread)
-    for a, b in zip(plain, moved, strict=True):
-        assert torch.allclose(a[..., order], b, atol=1e-6)
+@pytest.mark.parametrize("best", ["last", "latest season", "mean of seasons"])
+def test_the_prior_starts_as_the_best_simple_forecast(best):
+    past = rows(number=2000)
+    truth = {
+        "last": past.recent[:, -1:].expand(-1, P),
+        "latest season": past.seasonal[..., 0],
+        "mean of seasons": past.seasonal.mean(-1),
+    }[best]
+    g = torch.Generator().manual_seed(2)
+    target = truth + 0.02 * torch.randn(truth.shape, generator=g)
+    made = prior()
+    made.start(past, target, torch.ones_like(target, dtype=torch.bool))
+    loc, scale = made(past)
+    assert (loc - truth).abs().max() < 0.02
+    assert scale.mean().item() == pytest.approx(0.02, rel=0.15)
 
 
-def test_a_location_is_an_average_of_the_past_up_to_a_few_spreads():
-    lags, profile, calendar, spread = inputs(level=1.0)
-    loc, scale = head()(lags, profile, calendar, torch.zeros_like(spread))
-    anchors = torch.cat([lags, profile[..., :1, :]], dim=-2)
-    assert (loc <= anchors.amax(-2) + 1e-6).all() and (loc >= anchors.amin(-2) - 1e-6).all()
-    assert (scale == 0).all()  # it is a multiple of the spread
-    assert (head()(lags, profile, calendar, spread)[1] > 0).all()
+def test_the_start_does_not_see_what_was_not_observed():
+    past = rows()
+    target = torch.randn(50, P, generator=torch.Generator().manual_seed(3))
+    observed = target > -0.5
+    constants = []
+    for poison in (0.0, 1e9, float("nan")):
+        made = prior()
+        made.start(past, torch.where(observed, target, poison), observed)
+        constants.append((made.weights.detach(), made.rho.detach()))
+    for weights, rho in constants[1:]:
+        assert torch.equal(weights, constants[0][0]) and torch.equal(rho, constants[0][1])
+
+
+@pytest.mark.parametrize("seasonal", [0, 1, 3])
+@pytest.mark.parametrize("level", [0.0, 1000.0])
+def test_the_prior_moves_with_the_level_and_the_unit(seasonal, level):
+    """A series in other units, or on another level, has the same forecast in those units."""
+    past = rows(seasonal=seasonal)
+    made = prior(seasonal, trained=True)
+    loc, scale = made(past)
+    other = past._replace(
+        recent=level + 4 * past.recent,
+        seasonal=level + 4 * past.seasonal,
+        **{name: 4 * getattr(past, name) for name in ("unit", "change", "scale")},
+        loc=level + 4 * past.loc,
+    )
+    loc_there, scale_there = made(other)
+    torch.testing.assert_close(loc_there, level + 4 * loc, rtol=1e-4, atol=2e-3)
+    torch.testing.assert_close(scale_there, 4 * scale, rtol=2e-3, atol=1e-3)
+    assert (scale > 0).all()
+
+
+def test_the_prior_shares_its_weights_over_series():
+    past = rows()
+    shared = prior(trained=True, embedding_dim=0)
+    renamed = past._replace(series=past.series.flip(0))
+    assert torch.equal(shared(past)[0], shared(renamed)[0])
+    own = prior(trained=True)
+    assert not torch.equal(own(past)[0], own(renamed)[0])
+
+
+def test_a_location_is_an_average_of_the_anchors_up_to_a_few_units():
+    past = rows()
+    made = prior(trained=True)
+    torch.nn.init.zeros_(made.outlet.weight[-2:])  # the corrections
+    loc, _ = made(past)
+    anchors = anchors_of(past)
+    assert (loc <= anchors.amax(-1) + 1e-5).all() and (loc >= anchors.amin(-1) - 1e-5).all()
+
+
+def autoregression(number: int = 20_000) -> torch.Tensor:
+    """``z_j = .8 z_(j-1) - .3 z_(j-2) + .5 e_j`` from 0."""
+    noise = 0.5 * torch.randn(number, P, generator=torch.Generator().manual_seed(0))
+    z = torch.zeros(number, P + 2)
+    for j in range(P):
+        z[:, j + 2] = 0.8 * z[:, j + 1] - 0.3 * z[:, j] + noise[:, j]
+    return z[:, 2:]
+
+
+def test_the_dynamics_start_as_the_least_squares_autoregression():
+    z = autoregression()
+    observed = torch.rand(z.shape, generator=torch.Generator().manual_seed(1)) < 2  # all
+    torch.manual_seed(0)
+    dynamics = Dynamics(3, P, CALENDAR)
+    dynamics.start(z, observed)
+    expected = torch.tensor([0.8, -0.3])
+    assert torch.allclose(dynamics.phi[2:], expected.expand(P - 2, 2), atol=0.03)
+    assert torch.allclose(dynamics.phi[0], torch.zeros(2), atol=1e-6)
+    series, calendar = torch.zeros(len(z), dtype=torch.long), torch.zeros(len(z), P, CALENDAR)
+    loc, scale = dynamics.innovations(z, series, calendar)
+    e = (z - loc) / scale
+    assert e.std(0).sub(1).abs().max() < 0.03
+    assert (scale.mean(0) - 0.5).abs().max() < 0.02
+
+
+def test_step_by_step_the_dynamics_are_what_they_are_all_at_once():
+    z = autoregression(20)
+    torch.manual_seed(0)
+    dynamics = Dynamics(3, P, CALENDAR)
+    torch.nn.init.normal_(dynamics.outlet.weight)
+    dynamics.start(z, torch.ones_like(z, dtype=torch.bool))
+    series, calendar = torch.arange(20) % 3, torch.randn(20, P, CALENDAR)
+    loc, scale = dynamics.innovations(z, series, calendar)
+    context = dynamics.context(series, calendar)
+    past = torch.zeros(20, 2)
+    for j in range(P):
+        now = dynamics(past, context[:, j], dynamics.phi[j], dynamics.rho[j])
+        assert torch.allclose(now[0], loc[:, j], atol=1e-6)
+        assert torch.allclose(now[1], scale[:, j], atol=1e-6)
+        past = torch.stack([z[:, j], past[:, 0]], dim=-1)
+
+
+def correlated(number: int) -> torch.Tensor:
+    noise = torch.randn(number, 4, generator=torch.Generator().manual_seed(0))
+    return noise @ torch.tensor([[2.0, 0, 0, 0], [1, 1, 0, 0], [0, 0.5, 1, 0], [0, 0, 0, 0.1]]).T
+
+
+def test_whitening_makes_white_and_goes_back():
+    e = correlated(50_000)
+    whitening = Whitening(4)
+    assert torch.equal(whitening(e), e)  # before it is fitted
+    whitening.fit(e, torch.ones_like(e, dtype=torch.bool), len(e))
+    assert torch.allclose(torch.cov(whitening(e).T), torch.eye(4), atol=0.01)
+    assert torch.allclose(whitening.back(whitening(e)), e, atol=1e-4)
+
+
+def test_whitening_does_not_trust_few_observations():
+    few = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))  # independent
+    whitening = Whitening(40)
+    whitening.fit(few, torch.ones_like(few, dtype=torch.bool), len(few))
+    covariance = whitening.root @ whitening.root.T
+    scale = covariance.diagonal().sqrt()
+    correlation = covariance / scale / scale[:, None] - torch.eye(40)
+    assert correlation.abs().max() < 0.35  # where the sample's own reach 0.8
+    assert torch.corrcoef(few.T).sub(torch.eye(40)).abs().max() > 0.7
+
+
+def test_whitening_leaves_out_what_was_not_observed():
+    e = correlated(5000)
+    observed = torch.rand(e.shape, generator=torch.Generator().manual_seed(1)) < 0.8
+    roots = []
+    for poison in (0.0, float("nan")):
+        whitening = Whitening(4)
+        whitening.fit(torch.where(observed, e, poison), observed, len(e))
+        roots.append(whitening.root)
+    assert torch.equal(*roots)
+    assert torch.allclose(roots[0] @ roots[0].T, torch.cov(e.T), atol=0.25)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -8,68 +8,105 @@ import torch
 from tests.conftest import entry, quick_estimator
 from timediff.entries import read_dataset
 from timediff.loader import SeriesStore
-from timediff.network import Batch, TimeGradNetwork
+from timediff.network import Batch, RowBatch, TimeGradNetwork
 from timediff.predictor import build_network
 
 VARIANTS = {
     "default": {},
-    "both": {"encoder_inputs": "both", "cell": "lstm", "cond_dim": 5},
-    "lags": {"encoder_inputs": "lags", "num_layers": 2, "embedding_dim": 0},
-    "paper": {"preset": "paper"},
+    "lstm": {
+        "cell": "lstm",
+        "cond_dim": 5,
+        "num_layers": 2,
+        "context_length": 13,
+        "prior_members": 2,
+    },
+    "no embedding": {"embedding_dim": 0, "prior_loss": "nll", "seasonal_values": 0},
     "wavenet": {"denoiser": "wavenet", "parameterization": "epsilon", "schedule": "linear"},
-    "context scale": {"scale_window": "context", "scaling": "robust", "profile_seasons": 0},
-    "horizon": {"loss_window": "horizon", "loss": "huber", "scaling": "mean"},
-    "no head": {"location_scale": False, "encoder_inputs": "lags", "loss": "l1"},
+    "horizon": {"loss_window": "horizon", "loss": "huber", "lookback": 5},
+    "paper": {"preset": "paper"},
+    "levels": {"prior": False, "loss": "l1", "num_layers": 2, "embedding_dim": 0},
+    "context scale": {"prior": False, "scale_window": "context", "scaling": "robust"},
 }
 
 
-def make(dim: int = 3, gaps: bool = True, length: int = 240, **options) -> tuple:
+STARTS = (150, 156, 195, 198, 60)
+
+
+def make(
+    dim: int = 3, gaps: bool = True, length: int = 240, starts: tuple = STARTS, **options
+) -> tuple:
     """A network in training mode without dropout, and a batch of windows."""
     data = entry(length, dim)
     if gaps:
         data["target"][0, 150:160] = float("nan")
         data["target"][-1, 200] = float("nan")
-    estimator = quick_estimator(**{"dropout": 0.0, **options})
+    estimator = quick_estimator(**{"dropout": 0.0, "prior_dropout": 0.0, **options})
     panels = read_dataset([data], "h")
     spec = estimator._spec(length)
     torch.manual_seed(0)
     network = build_network(estimator.options, spec, dim)
     store = SeriesStore(panels, spec)
-    starts = torch.tensor([150, 156, 195, 198, 60])
-    return network, store.gather(torch.zeros(5, dtype=torch.long), starts), store
+    entries = torch.zeros(len(starts), dtype=torch.long)
+    return network, store.gather(entries, torch.tensor(starts)), store
 
 
-def loss_and_gradient(network: TimeGradNetwork, batch: Batch) -> tuple:
+def rows_of(store: SeriesStore, number: int = 20) -> RowBatch:
+    g = torch.Generator().manual_seed(2)
+    start = torch.randint(100, 200, (number,), generator=g)
+    series = torch.arange(number) % store.values.shape[1]
+    return store.gather_rows(torch.zeros(number, dtype=torch.long), start, series)
+
+
+def batches(network: TimeGradNetwork, batch: Batch, store: SeriesStore) -> dict:
+    """What each stage is trained on."""
+    return (
+        {"prior": rows_of(store), "diffusion": batch}
+        if len(network.stages) > 1
+        else {"diffusion": batch}
+    )
+
+
+def loss_and_gradient(network: TimeGradNetwork, batch, stage: str = "diffusion") -> tuple:
     network.zero_grad()
     loss = network.loss(batch, torch.Generator().manual_seed(1))
     loss.sum().backward()
-    return loss.detach(), {name: p.grad.clone() for name, p in network.named_parameters()}
+    trained = {id(p) for p in network.stage_parameters(stage)}
+    names = {name: p for name, p in network.named_parameters() if id(p) in trained}
+    others = [n for n, p in network.named_parameters() if id(p) not in trained]
+    assert all(network.get_parameter(n).grad is None for n in others)
+    return loss.detach(), {name: p.grad.clone() for name, p in names.items()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dim", [1, 3])
 def test_the_gradient_reaches_every_parameter(variant, dim):
-    network, batch, _ = make(dim, **VARIANTS[variant])
+    network, batch, store = make(dim, **VARIANTS[variant])
     torch.nn.init.normal_(network.diffusion.denoiser.outlet.weight)
-    loss, gradient = loss_and_gradient(network, batch)
-    assert loss.shape == (5,) and torch.isfinite(loss).all()
-    silent = [name for name, g in gradient.items() if not g.abs().sum() > 0]
-    if variant == "lags":  # the state of the last step is not used, nor is what only feeds it
-        silent = [name for name in silent if "rnn" not in name]
-    assert silent == []
+    reached = set()
+    for stage, given in batches(network, batch, store).items():
+        if stage == "prior":
+            for member in network.priors:
+                torch.nn.init.normal_(member.outlet.weight)
+            torch.nn.init.normal_(network.dynamics.outlet.weight)
+        loss, gradient = loss_and_gradient(network, given, stage)
+        assert loss.shape == (len(given.target),) and torch.isfinite(loss).all()
+        assert [name for name, g in gradient.items() if not g.abs().sum() > 0] == []
+        reached |= set(gradient)
+    assert reached == {name for name, _ in network.named_parameters()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("poison", [1e30, float("nan"), -float("inf")])
 def test_poisoned_missing_values_change_neither_loss_nor_gradient(variant, poison):
-    network, batch, _ = make(**VARIANTS[variant])
-    assert not batch.observed.all()
-    poisoned = batch._replace(target=torch.where(batch.observed, batch.target, poison))
-    loss, gradient = loss_and_gradient(network, batch)
-    loss_poisoned, gradient_poisoned = loss_and_gradient(network, poisoned)
-    assert torch.equal(loss, loss_poisoned)
-    for name, g in gradient.items():
-        assert torch.equal(g, gradient_poisoned[name]), name
+    network, batch, store = make(**VARIANTS[variant])
+    for stage, given in batches(network, batch, store).items():
+        assert not given.observed.all()
+        poisoned = given._replace(target=torch.where(given.observed, given.target, poison))
+        loss, gradient = loss_and_gradient(network, given, stage)
+        loss_poisoned, gradient_poisoned = loss_and_gradient(network, poisoned, stage)
+        assert torch.equal(loss, loss_poisoned)
+        for name, g in gradient.items():
+            assert torch.equal(g, gradient_poisoned[name]), name
 
 
 def test_what_an_entry_holds_where_its_mask_says_missing_does_not_matter():
@@ -81,8 +118,13 @@ def test_what_an_entry_holds_where_its_mask_says_missing_does_not_matter():
         estimator = quick_estimator()
         store = SeriesStore(read_dataset([data], "h"), estimator._spec(240))
         batches.append(store.gather(torch.tensor([0, 0]), torch.tensor([100, 234])))
-    for parts in zip(*batches, strict=True):
-        assert torch.equal(parts[0], parts[1]) and torch.equal(parts[0], parts[2])
+    for one, *others in zip(*map(flat, batches), strict=True):
+        assert all(torch.equal(one, other) for other in others)
+
+
+def flat(batch: Batch) -> list:
+    """All tensors of a batch."""
+    return [*batch[:-1], *(batch.rows or ())]
 
 
 @pytest.mark.parametrize("variant", ["default", "paper"])
@@ -121,7 +163,7 @@ def test_step_by_step_states_agree_with_teacher_forcing(variant):
 
     state_is_fresh = [True]
     network.encoder.forward = record
-    _, z, _, _ = network._residuals(batch, slice(None))
+    z = network.diffused(batch)
     network.loss(batch)
     c = network.context_length
 
@@ -170,26 +212,25 @@ def test_the_horizon_of_the_target_is_never_read_when_sampling():
     b = network.sample(future, 3, torch.Generator().manual_seed(0))
     assert torch.equal(a, b)
     row = 2  # the window whose horizon starts at 195
-    seen = known.profile[0, :, 0]
-    assert torch.allclose(seen, batch.profile[row, :, 0], atol=1e-5)
-    reach = [i for i, lag in enumerate(store.spec.lags) if lag >= network.prediction_length]
-    assert torch.equal(known.lags[0][:, reach], batch.lags[row][:, reach])
+    d, blocks = network.target_dim, 1 + network.context_length // network.prediction_length
+    of_window = slice(row * blocks * d, (row + 1) * blocks * d)
+    assert torch.equal(known.rows.recent, batch.rows.recent[of_window])
+    assert torch.equal(known.rows.seasonal, batch.rows.seasonal[of_window])
 
 
 def test_paths_of_a_window_do_not_depend_on_the_batch():
     network, batch, _ = make()
     network.eval()
     together = network.sample(batch, 4, [torch.Generator().manual_seed(i) for i in range(5)])
-    alone = network.sample(
-        Batch(*(part[3:4] for part in batch)), 4, [torch.Generator().manual_seed(3)]
-    )
+    _, lone, _ = make(starts=(198,))
+    alone = network.sample(lone, 4, [torch.Generator().manual_seed(3)])
     assert torch.allclose(together[3:4], alone, atol=1e-5)
 
 
 def test_samples_stay_within_what_training_saw():
     network, batch, _ = make(gaps=False)
-    network.widen_bounds(batch)
-    _, z, _, _ = network._residuals(batch, slice(None))
+    z = network.diffused(batch)
+    network.widen_bounds(z)
     assert torch.equal(network.high, z.amax((0, 1)).clamp(min=0))
     assert torch.equal(network.low, z.amin((0, 1)).clamp(max=0))
 
@@ -203,18 +244,50 @@ def test_samples_stay_within_what_training_saw():
     assert (paths - batch.target.mean()).abs().max() < 100 * spread
 
 
-def test_the_diffusion_does_not_train_the_head():
-    network, batch, _ = make()
-    network.diffusion.loss = lambda z, h, generator: 0 * z.detach()
-    _, without = loss_and_gradient_of_head(network, batch)
-    network, batch, _ = make()
-    _, with_diffusion = loss_and_gradient_of_head(network, batch)
-    for name, g in without.items():
-        assert torch.equal(g, with_diffusion[name])
+def test_paths_of_what_is_never_negative_are_not_either():
+    for shift, least in ((-5.0, -torch.inf), (0.0, 0.0)):
+        data = entry(240)
+        data["target"] += shift
+        estimator = quick_estimator()
+        store = SeriesStore(read_dataset([data], "h"), estimator._spec(240))
+        network = build_network(estimator.options, store.spec, 3)
+        batch = store.gather(torch.tensor([0]), torch.tensor([195]))
+        assert (batch.floor == least).all()
+        network.priors[0].rho.data.fill_(20.0)
+        paths = network.sample(batch, 50)
+        assert (paths.min() == 0.0) if least == 0.0 else (paths.min() < -10.0)
 
 
-def loss_and_gradient_of_head(network, batch):
-    network.zero_grad()
-    loss = network.loss(batch, torch.Generator().manual_seed(1)).sum()
-    loss.backward()
-    return loss, {name: p.grad.clone() for name, p in network.head.named_parameters()}
+def test_a_prior_of_several_members_is_their_mean():
+    network, _, store = make(gaps=False, prior_members=3)
+    network.eval()
+    batch = rows_of(store)
+    for member in network.priors:
+        torch.nn.init.normal_(member.outlet.weight)
+    loc, scale = network.prior(batch.rows)
+    parts = [member(batch.rows) for member in network.priors]
+    assert not torch.allclose(parts[0][0], parts[1][0])
+    torch.testing.assert_close(loc, sum(part[0] for part in parts) / 3)
+    torch.testing.assert_close(scale, sum(part[1] for part in parts) / 3)
+
+
+def test_an_untrained_diffusion_draws_the_law_of_prior_and_dynamics():
+    """Before it is trained, the denoiser is right for white noise, which the chain returns."""
+    network, batch, _ = make(gaps=False)
+    network.eval()
+    torch.nn.init.zeros_(network.diffusion.denoiser.outlet.weight)
+    torch.nn.init.zeros_(network.diffusion.denoiser.outlet.bias)
+    root = torch.tensor([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.0, 0.6, 0.8]])
+    network.whitening.root.copy_(root)
+    network.dynamics.phi.data[:, 0] = 0.7
+    network.dynamics.phi.data[0] = 0.0
+    paths = network.sample(batch, 20_000, torch.Generator().manual_seed(0))
+    known = network.residuals(batch)
+    c = network.context_length
+    z = (paths - known.loc[:, None, c:]) / known.scale[:, None, c:]
+    sigma = torch.nn.functional.softplus(network.dynamics.rho) + 1e-3
+    assert torch.allclose(z[1, :, 0].T.cov(), sigma[0] ** 2 * root @ root.T, atol=0.05)
+    variance = sigma[0] ** 2
+    for j in range(1, network.prediction_length):
+        variance = 0.49 * variance + sigma[j] ** 2
+        assert torch.allclose(z[1, :, j].var(0), variance.expand(3), rtol=0.06)

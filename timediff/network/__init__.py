@@ -1,9 +1,26 @@
-"""The conditional network: features, scaling, encoder, location-scale head, TimeGrad itself."""
+"""The conditional networks: features, scaling, encoder, prior, TimeGrad itself."""
 
-from timediff.network.batch import Batch
+from timediff.network.base import TimeGradNetwork
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.dynamics import Dynamics, Whitening
 from timediff.network.encoder import Encoder
-from timediff.network.prior import LocationScale
+from timediff.network.levels import LevelNetwork
+from timediff.network.prior import HorizonPrior
+from timediff.network.residuals import ResidualNetwork
 from timediff.network.scaling import SCALERS, Affine
-from timediff.network.timegrad import TimeGradNetwork
 
-__all__ = ["SCALERS", "Affine", "Batch", "Encoder", "LocationScale", "TimeGradNetwork"]
+__all__ = [
+    "SCALERS",
+    "Affine",
+    "Batch",
+    "Dynamics",
+    "Encoder",
+    "HorizonPrior",
+    "Innovations",
+    "LevelNetwork",
+    "ResidualNetwork",
+    "RowBatch",
+    "Rows",
+    "TimeGradNetwork",
+    "Whitening",
+]

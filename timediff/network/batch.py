@@ -4,7 +4,41 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from timediff.types import Bool, Float
+from timediff.types import Bool, Float, Int
+
+
+class Rows(NamedTuple):
+    """``r`` pasts, each of one series up to one origin, and what is known of the horizon.
+
+    Gaps are filled from what was observed before them.
+
+    Attributes:
+        recent: the latest values before the origin.
+        seasonal: for each step of the horizon, values of the same season, the latest one first.
+        calendar: features of the horizon's time stamps.
+        series: number of the series.
+        unit: the mean absolute error of the best simple forecast of the series; positive.
+        change: the mean absolute change from one step to the next; positive.
+        loc: mean of the series.
+        scale: standard deviation of the series; positive.
+    """
+
+    recent: Float[Tensor, "r l"]
+    seasonal: Float[Tensor, "r p a"]
+    calendar: Float[Tensor, "r p f"]
+    series: Int[Tensor, "r"]
+    unit: Float[Tensor, "r"]
+    change: Float[Tensor, "r"]
+    loc: Float[Tensor, "r"]
+    scale: Float[Tensor, "r"]
+
+
+class RowBatch(NamedTuple):
+    """Rows with what was observed in their horizons; nothing else enters a loss."""
+
+    rows: Rows
+    target: Float[Tensor, "r p"]
+    observed: Bool[Tensor, "r p"]
 
 
 class Batch(NamedTuple):
@@ -15,19 +49,35 @@ class Batch(NamedTuple):
     Attributes:
         target: the values; arbitrary where not observed.
         observed: where a value was measured. Nothing else enters a loss.
-        lags: earlier values for every step, gaps filled from what was observed before them.
         calendar: features of the time stamps.
-        profile: mean and standard deviation of the same season over past seasons, gaps filled.
+        lags: earlier values for every step, gaps filled from what was observed before them; for
+            a network that diffuses levels.
         loc: per window and series, what scaling subtracts.
         scale: per window and series, what scaling divides by; positive.
-        spread: per window and series, the mean absolute change from one step to the next; positive.
+        floor: per series, the least value a path may take: 0 if no value is negative.
+        rows: for a network that diffuses residuals, the past of every window, horizon-long block
+            of it and series, in this order of nesting.
     """
 
     target: Float[Tensor, "b t d"]
     observed: Bool[Tensor, "b t d"]
-    lags: Float[Tensor, "b t l d"]
     calendar: Float[Tensor, "b t f"]
-    profile: Float[Tensor, "b t 2 d"]
+    lags: Float[Tensor, "b t l d"]
     loc: Float[Tensor, "b 1 d"]
     scale: Float[Tensor, "b 1 d"]
-    spread: Float[Tensor, "b 1 d"]
+    floor: Float[Tensor, "b 1 d"]
+    rows: Rows | None = None
+
+
+class Innovations(NamedTuple):
+    """What the diffusion of residuals is trained on, ``b`` windows of ``t`` steps.
+
+    Attributes:
+        w: white innovations; 0 where nothing was observed.
+        observed: where there is one.
+        calendar: features of the time stamps.
+    """
+
+    w: Float[Tensor, "b t d"]
+    observed: Bool[Tensor, "b t d"]
+    calendar: Float[Tensor, "b t f"]

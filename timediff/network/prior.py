@@ -1,8 +1,10 @@
-r"""The location-scale head: what each series does on its own.
+r"""The prior: what each series does on its own, forecast for the whole horizon at once.
 
-One small network, its weights shared by all series, turns a series' own lags, seasonal profile,
-calendar and embedding into a location and a scale. The diffusion then only has to learn the joint
-law and the shape of what is left (compare the data-dependent prior of Lee et al. 2022).
+One network, its weights shared by all series, turns the past of a single series into location and
+scale at every step of the horizon. It starts as the best simple forecast and learns corrections.
+The diffusion then only has to learn the joint law and the shape of what is left (compare the
+data-dependent prior of Lee et al. 2022; the network is a dense encoder-decoder like TiDE, Das et
+al. 2023).
 """
 
 import math
@@ -11,86 +13,184 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from timediff.types import Float, Tensor
+from timediff.network.batch import Rows
+from timediff.types import Bool, Float, Tensor
 
-ROWS = 2**13  # values of single series worked on at once, so that they stay in the cache
+LIMIT = 20.0  # inputs are cut off this many units from the recent level
+START_SHARPNESS = 8.0  # how much more the better anchors weigh at first
+START_STEPS, START_LR = 150, 0.1  # of the descent in which the constants are fitted
 
 
-class LocationScale(nn.Module):
-    r"""Location and scale of each series, in scaled units.
+class HorizonPrior(nn.Module):
+    r"""Location and scale of a series at each step of the horizon.
 
-    .. math:: \mu = \sum_a w_a\, x_a + s\,\delta, \qquad \sigma = s\,\text{softplus}(\rho)
+    .. math:: \mu_j = \sum_a w_{ja}\, x_{ja} + u\,\delta_j, \qquad
+              \sigma_j = u\,\text{softplus}(\rho_j)\, e^{k \cdot v}
 
-    The weights :math:`w` (a softmax), :math:`\delta` and :math:`\rho` come from the network; the
-    anchors :math:`x_a` are the lags and the mean of the seasonal profile, so that a random walk
-    and a repeated season are both represented exactly; s is the spread of the series.
+    The anchors :math:`x_{ja}` are the last value, the mean of the last season, the values of the
+    same season in the past and their mean, so that a random walk and a repeated season are both
+    represented exactly. The weights :math:`w` are a softmax, u is the unit of the series, v its
+    recent volatility. Weights, :math:`\delta` and :math:`\rho` are learned constants of each
+    step plus the output of the network, which starts at 0.
 
     Args:
         target_dim: D, the number of series.
-        num_lags: L.
+        prediction_length: P.
+        lookback: how many of the latest values are read.
+        num_seasonal: how many past values of the same season.
         num_calendar: features of the calendar.
-        profile: whether the seasonal profile is given.
+        level: over how many of the latest values the mean is an anchor.
         embedding_dim: length of the embedding of a series, which lives here; 0 for none.
-        width: units of both hidden layers.
+        width: units of the encoder.
+        dropout: probability.
     """
+
+    FEATURES, DECODED, STEP_WIDTH = 4, 16, 48  # per step: into the encoder, out of it, last layers
 
     def __init__(
         self,
         target_dim: int,
-        num_lags: int,
+        prediction_length: int,
+        lookback: int,
+        num_seasonal: int,
         num_calendar: int,
-        profile: bool,
+        level: int,
         embedding_dim: int = 8,
-        width: int = 64,
+        width: int = 256,
+        dropout: float = 0.1,
     ):
         super().__init__()
-        self.profile = profile
-        self.anchors = num_lags + profile
-        self.own = nn.Linear(self.anchors + profile, width)
-        self.calendar = nn.Linear(num_calendar, width, bias=False) if num_calendar else None
+        p = prediction_length
+        self.level = min(level, lookback)
+        self.anchors = 2 + num_seasonal + (num_seasonal > 1)
         self.embedding: nn.Parameter | None = None
         if embedding_dim:
             self.embedding = nn.Parameter(0.1 * torch.randn(target_dim, embedding_dim))
-            self.series = nn.Linear(embedding_dim, width, bias=False)
-        self.hidden = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.outlet = nn.Linear(width, self.anchors + 2)
+        own = self.anchors + (num_seasonal > 1) + num_calendar
+        self.spans = [max(1, p // 2), p, lookback - 1]
+        summary = len(self.spans) + 2 + embedding_dim
+        self.features = nn.Linear(own, self.FEATURES)
+        self.inlet = nn.Linear(lookback + self.FEATURES * p + summary, width)
+        self.norm = nn.LayerNorm(width)
+        self.block = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.Dropout(dropout)
+        )
+        self.decode = nn.Sequential(nn.SiLU(), nn.Linear(width, p * self.DECODED))
+        self.drop = nn.Dropout(dropout)
+        self.first = nn.Linear(self.DECODED + own + embedding_dim, self.STEP_WIDTH)
+        self.second = nn.Linear(self.STEP_WIDTH, self.STEP_WIDTH)
+        self.outlet = nn.Linear(self.STEP_WIDTH, self.anchors + 2)
+        nn.init.zeros_(self.outlet.weight)
+        nn.init.zeros_(self.outlet.bias)
+        self.weights = nn.Parameter(torch.zeros(p, self.anchors))
+        self.rho = nn.Parameter(torch.zeros(p))
+        self.volatility = nn.Parameter(torch.zeros(len(self.spans)))
 
-    def forward(
-        self,
-        lags: Float[Tensor, "*b l d"],
-        profile: Float[Tensor, "*b 2 d"],
-        calendar: Float[Tensor, "*b f"],
-        spread: Float[Tensor, "*#b d"],
-    ) -> tuple[Float[Tensor, "*b d"], Float[Tensor, "*b d"]]:
-        """Location and scale; all inputs but the calendar in scaled units."""
-        *leading, _, d = lags.shape
-        if len(leading) < 2:
-            return self._block(lags, profile, calendar, spread)
-        size = max(1, ROWS // max(1, math.prod(leading[1:]) * d))
-        spread = spread.expand(leading[0], *spread.shape[1:])
-        inputs = (part.split(size) for part in (lags, profile, calendar, spread))
-        locs, scales = zip(*map(self._block, *inputs), strict=True)
-        return torch.cat(locs), torch.cat(scales)
+    def _anchors(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """The anchors in units around the recent level; level and unit, ``[r, 1]``."""
+        level = rows.recent[:, -self.level :].mean(1, keepdim=True)
+        unit = rows.unit.unsqueeze(1)
+        p = rows.seasonal.shape[1]
+        parts = [rows.recent[:, -1:, None].expand(-1, p, 1), level.unsqueeze(1).expand(-1, p, 1)]
+        if rows.seasonal.shape[2]:
+            parts.append(rows.seasonal)
+        if rows.seasonal.shape[2] > 1:
+            parts.append(rows.seasonal.mean(-1, keepdim=True))
+        return (torch.cat(parts, dim=-1) - level.unsqueeze(2)) / unit.unsqueeze(2), level, unit
 
-    def _block(
-        self, lags: Tensor, profile: Tensor, calendar: Tensor, spread: Tensor
+    def _volatility(self, rows: Rows) -> Float[Tensor, "r v"]:
+        """How restless the series was of late, over several spans: 0 as ever."""
+        change = rows.recent.diff(dim=1).abs()
+        recent = torch.stack([change[:, -n:].mean(1) for n in self.spans], dim=1)
+        return torch.log(recent / rows.change.unsqueeze(1) + 1e-2).clamp(-LIMIT, LIMIT)
+
+    def _combine(
+        self, anchors: Tensor, volatility: Tensor, weights: Tensor, rho: Tensor
     ) -> tuple[Tensor, Tensor]:
-        own = torch.cat([lags, profile], dim=-2) if self.profile else lags
-        own = own.transpose(-1, -2)
-        u = self.own(own)
-        if self.calendar is not None:
-            u = u + self.calendar(calendar).unsqueeze(-2)
+        """Location without its correction, and scale, in units around the level."""
+        scale = F.softplus(self.rho + rho) + 1e-3
+        restless = (volatility @ self.volatility).clamp(-3.0, 3.0).exp().unsqueeze(1)
+        return ((self.weights + weights).softmax(-1) * anchors).sum(-1), scale * restless
+
+    def start(
+        self, rows: Rows, target: Float[Tensor, "r p"], observed: Bool[Tensor, "r p"]
+    ) -> None:
+        """Fit the constants to these rows, so that training starts from the best simple forecast.
+
+        They begin where each anchor weighs the more the smaller its error is, and go on by
+        gradient descent on the continuous ranked probability score.
+        """
+        anchors, level, unit = self._anchors(rows)
+        volatility = self._volatility(rows)
+        y = torch.where(observed, (target - level) / unit, 0.0)
+
+        def mean(loss: Tensor) -> Tensor:
+            """Over the rows that were observed, step by step."""
+            return torch.where(observed, loss, 0.0).sum(0) / observed.sum(0).clamp(min=1)
+
+        with torch.no_grad():
+            errors = [mean((y - part).abs()).clamp(min=1e-3) for part in anchors.unbind(-1)]
+            self.weights.copy_(-START_SHARPNESS * torch.stack(errors, dim=-1).log())
+            best = mean((y - (self.weights.softmax(-1) * anchors).sum(-1)).abs()).clamp(min=1e-3)
+            self.rho.copy_(torch.log(torch.expm1(math.sqrt(math.pi / 2) * best)))
+        constants = [self.weights, self.rho, self.volatility]
+        optimizer = torch.optim.Adam(constants, lr=START_LR)
+        nothing = y.new_zeros(())
+        for step in range(START_STEPS):
+            for group in optimizer.param_groups:
+                group["lr"] = START_LR * (1 - step / START_STEPS)
+            loc, scale = self._combine(anchors, volatility, nothing, nothing)
+            loss = mean(gaussian_crps(y, loc, scale)).mean()
+            gradients = torch.autograd.grad(loss, constants)
+            for constant, gradient in zip(constants, gradients, strict=True):
+                constant.grad = gradient
+            optimizer.step()
+        for constant in constants:
+            constant.grad = None
+
+    def forward(self, rows: Rows) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
+        """Location and scale in the units of the data."""
+        anchors, level, unit = self._anchors(rows)
+        r, p, _ = anchors.shape
+        own = anchors.clamp(-LIMIT, LIMIT)
+        if rows.seasonal.shape[2] > 1:
+            spread = rows.seasonal.std(-1, keepdim=True) / unit.unsqueeze(2)
+            own = torch.cat([own, spread.clamp(max=LIMIT)], dim=-1)
+        own = torch.cat([own.asinh(), rows.calendar], dim=-1)
+        volatility = self._volatility(rows)
+        standing = (level.squeeze(1) - rows.loc) / rows.scale
+        summary = [
+            ((rows.recent - level) / unit).clamp(-LIMIT, LIMIT).asinh(),
+            self.features(own).flatten(1),
+            volatility,
+            standing.clamp(-5.0, 5.0).unsqueeze(1),
+            torch.log(rows.unit / rows.scale + 1e-3).unsqueeze(1),
+        ]
         if self.embedding is not None:
-            u = u + self.series(self.embedding)
-        out = self.outlet(self.hidden(u))
-        weights = out[..., :-2].softmax(dim=-1)
-        delta, rho = out[..., -2], out[..., -1]
-        loc = (weights * own[..., : self.anchors]).sum(-1) + spread * delta
-        return loc, spread * (F.softplus(rho) + 1e-3)
+            series = self.embedding[rows.series]
+            summary.append(series)
+            own = torch.cat([own, series.unsqueeze(1).expand(r, p, -1)], dim=-1)
+        h = F.silu(self.inlet(self.drop(torch.cat(summary, dim=-1))))
+        h = h + self.block(self.norm(h))
+        step = self.drop(self.decode(h).view(r, p, -1))
+        step = F.silu(self.first(torch.cat([step, own], dim=-1)))
+        step = step + self.drop(F.silu(self.second(step)))
+        weights, delta, rho = self.outlet(step).split([self.anchors, 1, 1], dim=-1)
+        loc, scale = self._combine(anchors, volatility, weights, rho.squeeze(-1))
+        return level + unit * (loc + delta.squeeze(-1)), unit * scale
 
 
 def gaussian_nll(
-    x: Float[Tensor, "*b d"], loc: Float[Tensor, "*b d"], scale: Float[Tensor, "*b d"]
-) -> Float[Tensor, "*b d"]:
+    x: Float[Tensor, "*b"], loc: Float[Tensor, "*b"], scale: Float[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
     """Negative log-likelihood in nats, unreduced."""
     return 0.5 * ((x - loc) / scale) ** 2 + scale.log() + 0.5 * math.log(2 * math.pi)
+
+
+def gaussian_crps(
+    x: Float[Tensor, "*b"], loc: Float[Tensor, "*b"], scale: Float[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
+    """Continuous ranked probability score in the units of x, unreduced (Gneiting et al. 2005)."""
+    z = (x - loc) / scale
+    density = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+    return scale * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))

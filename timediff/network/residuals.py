@@ -1,0 +1,254 @@
+"""The diffusion of what a prior leaves open: the default."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from timediff.diffusion import Sampler
+from timediff.network.base import Generators, TimeGradNetwork
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.dynamics import ORDER, Dynamics, Whitening
+from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
+from timediff.types import Float
+
+if TYPE_CHECKING:
+    from timediff.options import Options
+
+ROWS = 2**12  # rows worked on at once where no gradient is needed
+LIMIT = 10.0  # standardised residuals are cut off here
+
+
+class Residuals(NamedTuple):
+    """What prior and dynamics make of windows; the context is blocks of one horizon each.
+
+    Attributes:
+        loc: location of the prior, in the units of the data.
+        scale: its scale.
+        e: innovations of its residuals; 0 where nothing was observed.
+    """
+
+    loc: Float[Tensor, "b t d"]
+    scale: Float[Tensor, "b t d"]
+    e: Float[Tensor, "b t d"]
+
+
+class ResidualNetwork(TimeGradNetwork):
+    """A prior for each series, an autoregression of its residuals, a diffusion of all of them.
+
+    The RNN reads the calendar and the white innovations of all series, in the context those of
+    forecasts that would have been made then; the diffusion draws the next ones.
+
+    Args:
+        options: see :class:`timediff.options.Options`.
+        target_dim: D, the number of series.
+        prediction_length: P, steps of the horizon.
+        context_length: C, steps before it: a multiple of P.
+        lookback: values before an origin that the prior reads.
+        num_seasonal: past values of the same season that it reads.
+        level: over how many of the latest values their level is taken.
+        num_calendar: calendar features.
+    """
+
+    stages = ("prior", "diffusion")
+
+    def __init__(
+        self,
+        options: "Options",
+        *,
+        target_dim: int,
+        prediction_length: int,
+        context_length: int,
+        lookback: int,
+        num_seasonal: int,
+        level: int,
+        num_calendar: int,
+    ):
+        position = Dynamics.STEP_DIM
+        size = num_calendar + target_dim + position
+        super().__init__(options, target_dim, prediction_length, context_length, size)
+        o = options
+        self.priors = nn.ModuleList(
+            HorizonPrior(
+                target_dim,
+                prediction_length,
+                lookback,
+                num_seasonal,
+                num_calendar,
+                level,
+                o.embedding_dim,
+                o.prior_width,
+                o.prior_dropout,
+            )
+            for _ in range(o.prior_members)
+        )
+        self.dynamics = Dynamics(target_dim, prediction_length, num_calendar, o.embedding_dim)
+        self.whitening = Whitening(target_dim)
+        self.position = nn.Parameter(0.1 * torch.randn(prediction_length, position))
+
+    # -- training ----------------------------------------------------------------------------
+
+    def stage_parameters(self, stage: str) -> list[nn.Parameter]:
+        """Prior and dynamics first; then the rest."""
+        if stage == "prior":
+            return [*self.priors.parameters(), *self.dynamics.parameters()]
+        return [*super().stage_parameters(stage), self.position]
+
+    def start(self, batch: RowBatch) -> None:
+        """Fit the few constants, so that training starts from the best simple forecast."""
+        for prior in self.priors:
+            prior.start(batch.rows, batch.target, batch.observed)  # type: ignore[operator]
+        with torch.no_grad():
+            loc, scale = self.prior(batch.rows)
+            z = ((batch.target - loc) / scale).clamp(-LIMIT, LIMIT)
+            self.dynamics.start(z, batch.observed)
+
+    def prior(self, rows: Rows) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
+        """Location and scale: the means over the members."""
+        return self._mean([member(rows) for member in self.priors])
+
+    @staticmethod
+    def _mean(forecasts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        loc, scale = (torch.stack(part).mean(0) for part in zip(*forecasts, strict=True))
+        return loc, scale
+
+    def loss(
+        self, batch: Batch | RowBatch | Innovations, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "b"]:
+        """Of rows, the loss of prior and dynamics; of windows, the denoising loss."""
+        if isinstance(batch, RowBatch):
+            return self._prior_loss(batch)
+        if isinstance(batch, Batch):
+            batch = self.innovations(batch)
+        h, _ = self.encoder(self._inputs(batch.calendar, batch.w))
+        return self._denoising_loss(batch.w, batch.observed, h, generator)
+
+    def _prior_loss(self, batch: RowBatch) -> Float[Tensor, "r"]:
+        rows, observed = batch.rows, batch.observed
+        forecasts = [member(rows) for member in self.priors]
+        loc, scale = (part.detach() for part in self._mean(forecasts))
+        target = torch.where(observed, batch.target, loc)
+        score = gaussian_crps if self.options.prior_loss == "crps" else gaussian_nll
+        middle, unit = rows.loc.unsqueeze(1), rows.unit.unsqueeze(1)
+        y = (target - middle) / unit
+        if not self.training:  # what the members are worth together
+            forecasts = [(loc, scale)]
+        loss = torch.stack([score(y, (m - middle) / unit, s / unit) for m, s in forecasts]).mean(0)
+        z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
+        mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+        # in the same units, or a few series with small scales would say when to stop
+        step = scale / unit
+        loss = loss + score(step * z, step * mu, step * sigma)
+        return torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
+
+    @torch.no_grad()
+    def residuals(self, batch: Batch) -> Residuals:
+        """Prior and innovations of all blocks of these windows."""
+        assert batch.rows is not None
+        b, t, d = batch.target.shape
+        p = self.prediction_length
+
+        def by_row(x: Tensor) -> Tensor:
+            """``[b, t, d]`` as rows of one horizon."""
+            return x.view(b, t // p, p, d).transpose(2, 3).reshape(-1, p)
+
+        def by_window(x: Tensor) -> Tensor:
+            return x.view(b, t // p, d, p).transpose(2, 3).reshape(b, t, d)
+
+        observed, target = by_row(batch.observed), by_row(batch.target)
+        parts = []
+        for k in range(0, len(target), ROWS):
+            block = slice(k, k + ROWS)
+            rows = Rows(*(part[block] for part in batch.rows))
+            loc, scale = self.prior(rows)
+            z = torch.where(observed[block], (target[block] - loc) / scale, 0.0)
+            z = z.clamp(-LIMIT, LIMIT)
+            mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+            e = torch.where(observed[block], (z - mu) / sigma, 0.0)
+            parts.append((loc, scale, e))
+        loc, scale, e = (by_window(torch.cat(part)) for part in zip(*parts, strict=True))
+        return Residuals(loc, scale, e)
+
+    def innovations(self, batch: Batch) -> Innovations:
+        """What the diffusion is trained on."""
+        return Innovations(self.diffused(batch), batch.observed, batch.calendar)
+
+    def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
+        """White innovations; see :meth:`TimeGradNetwork.diffused`."""
+        return self._white(self.residuals(batch).e, batch.observed)
+
+    def _white(self, e: Tensor, observed: Tensor) -> Tensor:
+        return torch.where(observed, self.whitening(e), 0.0)
+
+    @torch.no_grad()
+    def pool(self, batches: Iterable[Batch], independent: int | None) -> Innovations:
+        """The innovations of many windows; first of all, fit the whitening to them.
+
+        Args:
+            batches: the windows.
+            independent: see :meth:`Whitening.fit`; None leaves the whitening as it is.
+        """
+        parts = [(self.residuals(batch).e, batch.observed, batch.calendar) for batch in batches]
+        e, observed, calendar = (torch.cat(part) for part in zip(*parts, strict=True))
+        if independent is not None:
+            self.whitening.fit(e.flatten(0, 1), observed.flatten(0, 1), independent)
+        return Innovations(self._white(e, observed), observed, calendar)
+
+    def _inputs(
+        self, calendar: Float[Tensor, "b t f"], w: Float[Tensor, "b t d"]
+    ) -> Float[Tensor, "b t u"]:
+        """What the RNN reads: at each step the innovations of the step before, 0 at the first."""
+        previous = torch.cat([torch.zeros_like(w[:, :1]), w[:, :-1]], dim=1)
+        blocks = calendar.shape[1] // self.prediction_length
+        position = self.position.repeat(blocks, 1).expand(len(w), -1, -1)
+        return torch.cat([calendar, previous, position], dim=-1)
+
+    # -- sampling ----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(
+        self,
+        batch: Batch,
+        num_samples: int,
+        generator: Generators = None,
+        sampler: Sampler | None = None,
+    ) -> Float[Tensor, "b s p d"]:
+        """See :meth:`TimeGradNetwork.sample`."""
+        sampler = sampler or self.sampler
+        num, c, d = len(batch.target), self.context_length, self.target_dim
+        known = batch._replace(observed=batch.observed.clone())
+        known.observed[:, c:] = False  # nothing of the horizon is read
+        loc, scale, e = self.residuals(known)
+        w = self._white(e, known.observed)
+        _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
+        state = self.encoder.repeat(state, num_samples)
+        noise = self._noise(loc, (num, num_samples, d), generator)
+        calendar = batch.calendar[:, c:]
+        series = torch.arange(d, device=loc.device).expand(num, d)
+        context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
+        shape = (num, num_samples, d)
+        previous = w[:, c - 1 : c].expand(shape)
+        past = [loc.new_zeros(shape) for _ in range(ORDER)]  # residuals, the latest first
+        paths = []
+        for j in range(self.prediction_length):
+            now = torch.cat([calendar[:, j], self.position[j].expand(num, -1)], dim=-1)
+            f = calendar.shape[-1]
+            now = now.unsqueeze(1).expand(-1, num_samples, -1)
+            u = torch.cat([now[..., :f], previous, now[..., f:]], dim=-1)
+            h, state = self.encoder(u.flatten(0, 1).unsqueeze(1), state)
+            previous = sampler.sample(self.diffusion, h.view(num, num_samples, -1), noise, None)
+            previous = previous.clamp(self.low, self.high)
+            mu, sigma = self.dynamics(
+                torch.stack(past, dim=-1),
+                context[:, None, :, j].expand(-1, num_samples, -1, -1),
+                self.dynamics.phi[j],
+                self.dynamics.rho[j],
+            )
+            z = (mu + sigma * self.whitening.back(previous)).clamp(-LIMIT, LIMIT)
+            past = [z, *past[:-1]]
+            paths.append(loc[:, c + j].unsqueeze(1) + scale[:, c + j].unsqueeze(1) * z)
+        drawn = torch.stack(paths, dim=2)
+        if self.options.bound_samples:
+            drawn = drawn.maximum(batch.floor.unsqueeze(1))
+        return drawn
