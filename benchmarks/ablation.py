@@ -3,8 +3,11 @@
 ``python -m benchmarks.ablation --datasets traffic --changes default "lr=1e-3" --seeds 0 1 2``
 
 The test windows are not touched: the last windows of the training data take their place, and
-everything is trained on what lies before them. Rows are added to ``results/ablation.csv``; a row
-that is there already is not computed again. At the end ``ablation.md`` is written from all rows.
+everything is trained on what lies before them. A change is options, ``no diffusion`` (white noise
+in its place), or a simple forecast; ``all`` is the list below, ``simple`` every simple forecast.
+What does not concern the prior takes over the default's prior of the same seed, what concerns the
+sampler alone its whole model. Rows are added to ``results/ablation.csv``; a row that is there
+already is not computed again. At the end ``ablation.md`` is written from all rows.
 """
 
 import argparse
@@ -12,15 +15,19 @@ import ast
 import dataclasses
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import torch
 
 from benchmarks.common import evaluate, machine, markdown, write
 from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
 from timediff.datasets import ForecastDataset, load_dataset
+from timediff.diffusion import Sampler
 from timediff.options import Options
+from timediff.predictor import TimeGradPredictor
 
 RESULTS = Path(__file__).parent / "results" / "ablation.csv"
 WINDOWS = {"exchange_rate_nips": 10, "electricity_uci": 7, "metr_la": 14}  # elsewhere 28
@@ -53,25 +60,116 @@ def parse(change: str) -> dict[str, Any]:
     return options
 
 
-def run(data: ForecastDataset, change: str, seed: int) -> dict[str, Any]:
-    """Train with the change and score the windows; or score a simple forecast of that name."""
-    history = data.train[0]["target"].shape[1]
-    simple = simple_forecasts(data.freq, data.prediction_length, history)
-    start = time.perf_counter()
-    if change in simple:
-        predictor: Any = simple[change]
-    else:
-        options = {} if change == "default" else parse(change)
-        predictor = TimeGradEstimator(
-            data.freq,
-            data.prediction_length,
+class WhiteNoise(Sampler):
+    """In place of the reverse chain: innovations that depend on nothing."""
+
+    def step(self, *_: Any) -> Any:
+        """There are no steps."""
+        raise NotImplementedError
+
+    def sample(self, model: Any, h: Any, noise: Any, start: Any = None) -> torch.Tensor:
+        """The noise itself."""
+        return noise()
+
+
+NO_DIFFUSION = "no diffusion"
+OF_THE_SAMPLER = {"sampler", "steps", "sampler_options"}
+OF_THE_PRIOR = ("prior", "lookback", "seasonal_values", "embedding_dim", "validation_windows")
+CHANGES = {  # what each is about, for the table
+    "prior_epochs=0": "the prior stays the best mixture of simple forecasts",
+    "prior=False": "no prior: the scaled values are diffused, as published",
+    "prior_members=1 prior_rows=2048": "one prior, batches of twice the size",
+    "prior_loss=nll": "the prior by likelihood",
+    "prior_balance=0.5": "larger series weigh more",
+    "embedding_dim=0": "no embedding of the series",
+    "seasonal_values=2": "fewer values of past seasons",
+    "prior_dropout=0.0": "no dropout in the prior",
+    NO_DIFFUSION: "white noise in place of the diffusion",
+    "parameterization=epsilon": "epsilon for v",
+    "parameterization=x0": "x0 for v",
+    "schedule=linear": "the published schedule for the cosine",
+    "loss_window=horizon": "loss on the horizon only",
+    "dropout=0.0": "no dropout in the diffusion",
+    "ema_decay=None": "no average of weights",
+    "denoiser=wavenet": "the published denoiser",
+    "hidden_size=16": "a smaller RNN",
+    "hidden_size=128 num_layers=2": "a larger RNN",
+    "context_length=96": "a longer context",
+    "passes=160.0 max_epochs=40": "four times the training of the diffusion",
+    "steps=2": "2 steps of the sampler",
+    "steps=20": "20 steps of the sampler",
+    "sampler=dpm_solver": "DPM-Solver++, 5 steps",
+    "sampler=ddpm steps=100": "100 ancestral steps",
+}
+
+
+class Trained:
+    """Models by seed, with their priors, for those changes that leave these as they are."""
+
+    def __init__(self, data: ForecastDataset) -> None:
+        self.data = data
+        self.models: dict[int, tuple[TimeGradPredictor, float]] = {}
+
+    def default(self, seed: int) -> tuple[TimeGradPredictor, float]:
+        """The default, and the seconds that its training took."""
+        if seed not in self.models:
+            start = time.perf_counter()
+            predictor = self.train(seed)
+            self.models[seed] = predictor, time.perf_counter() - start
+        return self.models[seed]
+
+    def train(self, seed: int, prior: TimeGradPredictor | None = None, **options: Any) -> Any:
+        """Train with these options, from scratch or with the prior of another model."""
+        estimator = WithPrior(
+            self.data.freq,
+            self.data.prediction_length,
             seed=seed,
             trainer_kwargs={"enable_progress_bar": False},
             **{"preset": "default", **options},
-        ).train(data.train)
-    seconds = time.perf_counter() - start
-    scores, _ = evaluate(predictor, data, seed)
-    return {"train_seconds": seconds, **scores}
+        )
+        estimator.source = prior
+        return estimator.train(self.data.train)
+
+    def predictor(self, change: str, seed: int) -> tuple[Any, float]:
+        """The forecaster of a change, and the seconds that its training took."""
+        simple = simple_of(self.data)
+        if change in simple:
+            return simple[change], 0.0
+        if change == "default":
+            return self.default(seed)
+        if change == NO_DIFFUSION:
+            predictor, seconds = self.default(seed)
+            return predictor.with_sampler(WhiteNoise()), seconds
+        options = parse(change)
+        if set(options) <= OF_THE_SAMPLER:
+            predictor, seconds = self.default(seed)
+            options = {"sampler": "adams", "steps": 5, **options}
+            return predictor.with_sampler(**options), seconds
+        own = any(name.startswith(OF_THE_PRIOR) for name in options)
+        prior = None if own or "preset" in options else self.default(seed)[0]
+        start = time.perf_counter()
+        predictor = self.train(seed, prior, **options)
+        return predictor, time.perf_counter() - start
+
+
+class WithPrior(TimeGradEstimator):
+    """An estimator that can take over the trained prior of a predictor."""
+
+    source: TimeGradPredictor | None = None
+
+    def _fit_stage(self, stage: str, network: Any, *rest: Any) -> Any:
+        if stage != "prior" or self.source is None:
+            return super()._fit_stage(stage, network, *rest)
+        for part in ("priors", "dynamics"):
+            known = getattr(self.source.network, part).state_dict()
+            getattr(network, part).load_state_dict(known)
+        return SimpleNamespace(trained=network), None
+
+
+def simple_of(data: ForecastDataset) -> dict[str, Any]:
+    """The simple forecasts for a data set."""
+    history = data.train[0]["target"].shape[1]
+    return simple_forecasts(data.freq, data.prediction_length, history)
 
 
 SHOWN = ["crps", "crps_sum", "energy_score", "variogram_score"]
@@ -86,6 +184,7 @@ def report(rows: pd.DataFrame) -> str:
             continue
         base = mean.loc["default"]
         order = ["default", *[change for change in mean.index if change != "default"]]
+        spread = part[part["change"] == "default"].std(numeric_only=True)
         lines = []
         for change in order:
             own = mean.loc[change]
@@ -97,7 +196,11 @@ def report(rows: pd.DataFrame) -> str:
             line["coverage"] = f"{own['coverage90']:.2f}"
             line["of the sum"] = f"{own['coverage90_sum']:.2f}"
             line["training, s"] = f"{own['train_seconds']:.0f}"
+            line["what it is"] = CHANGES.get(change, "")
             lines.append(line)
+            if change == "default":
+                noise = {score: f"± {spread[score] / base[score]:.1%}" for score in SHOWN}
+                lines.append({**dict.fromkeys(line, ""), "change": "its spread", **noise})
         parts += [f"## {name}", markdown(pd.DataFrame(lines)).strip()]
     return "\n\n".join(parts) + "\n"
 
@@ -105,8 +208,10 @@ def report(rows: pd.DataFrame) -> str:
 NOTES = """\
 Means over the seeds, on windows before the test start, everything trained on what lies before
 these. The first row of a table has the default's scores, the others how much higher (worse) or
-lower (better) each score is; coverage of the 90 % interval should be .90. Rows without `=` are
-simple forecasts. Seconds are of a shared machine, and rough."""
+lower (better) each score is; coverage of the 90 % interval should be .90. Differences within the
+spread of the default over its seeds, in the second row, say nothing. Changes of the diffusion keep
+the default's priors, changes of the sampler its models, and their seconds are those of what was
+trained anew (of the whole default, for the sampler). Seconds are of a shared machine, and rough."""
 
 
 def main() -> None:
@@ -117,30 +222,36 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
-    for change in given.changes:
+    changes = [c for given_change in given.changes for c in expand(given_change)]
+    for change in changes:
         if "=" in change:
             Options.from_preset(**{"preset": "default", **parse(change)})  # a mistake shows now
     for name in given.datasets:
         data = before_the_test(load_dataset(name), WINDOWS.get(name, 28))
-        changes = []
-        for change in given.changes:
-            history = data.train[0]["target"].shape[1]
-            simple = simple_forecasts(data.freq, data.prediction_length, history)
-            changes += list(simple) if change == "simple" else [change]
-        for change in changes:
-            for seed in given.seeds:
+        trained = Trained(data)
+        wanted = [
+            c for change in changes for c in (simple_of(data) if change == "simple" else [change])
+        ]
+        for seed in given.seeds:
+            for change in wanted:
                 key = {"dataset": name, "change": change, "seed": seed}
                 rows = pd.read_csv(given.output) if given.output.exists() else pd.DataFrame()
                 if len(rows) and (rows[KEY] == list(key.values())).all(axis=1).any():
                     continue
-                row = {**key, **run(data, change, seed), **machine()}
-                write(
-                    given.output,
-                    pd.concat([rows, pd.DataFrame([row])]).to_csv(index=False),
-                )
+                predictor, seconds = trained.predictor(change, seed)
+                scores, _ = evaluate(predictor, data, seed)
+                row = {**key, "train_seconds": seconds, **scores, **machine()}
+                table = pd.concat([rows, pd.DataFrame([row])])
+                write(given.output, table.to_csv(index=False))
                 shown = {k: round(v, 5) for k, v in row.items() if isinstance(v, float)}
                 print(name, change, seed, shown, flush=True)
+            trained.models.pop(seed, None)
     write(given.output.with_suffix(".md"), report(pd.read_csv(given.output)))
+
+
+def expand(change: str) -> list[str]:
+    """``all`` as the list of changes."""
+    return ["default", *CHANGES] if change == "all" else [change]
 
 
 if __name__ == "__main__":

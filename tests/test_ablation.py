@@ -1,10 +1,14 @@
 """The ablation: what it trains on, what it forecasts, what its table says."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks import ablation
 from timediff import load_dataset
+from timediff.options import PRESETS, Options
 
 
 def test_the_test_windows_are_not_touched():
@@ -32,5 +36,41 @@ def test_rows_are_added_and_a_table_is_made_of_them(tmp_path, monkeypatch):
     assert rows["change"].tolist() == ["last value", "seasonal naive (168)"]
     assert "traffic" not in out.with_suffix(".md").read_text()  # there is no default beside it
     text = ablation.report(rows.replace({"last value": "default"}))
+    assert "| its spread |" in text
     assert f"| default | 1 | {rows['crps'][0]:.4g} |" in text
     assert f"| {rows['crps'][1] / rows['crps'][0] - 1:+.1%} |" in text
+
+
+def test_priors_and_models_are_taken_over_by_what_leaves_them_alone(monkeypatch):
+    data = load_dataset("traffic")
+    entry = {**data.train[0], "target": data.train[0]["target"][:3, -600:], "info": None}
+    data = dataclasses.replace(data, train=[entry])
+    quick = {"prior_epochs": 1, "max_epochs": 1, "num_batches_per_epoch": 2, "prior_width": 16}
+    monkeypatch.setitem(PRESETS, "default", quick)
+    trained = ablation.Trained(data)
+    default, _ = trained.predictor("default", 0)
+    weights = default.network.state_dict()
+    for change, same in {
+        "hidden_size=16": ("priors", "dynamics"),
+        "steps=2": ("",),
+        ablation.NO_DIFFUSION: ("",),
+        "lookback=48": (),
+    }.items():
+        own = trained.predictor(change, 0)[0].network.state_dict()
+        for name, value in weights.items():
+            if same and name.startswith(same):
+                assert torch.equal(own[name], value), (change, name)
+        resized = {name for name, value in own.items() if value.shape != weights[name].shape}
+        assert ("encoder.rnn.bias_hh_l0" in resized) == (change == "hidden_size=16")
+        assert ("priors.0.inlet.weight" in resized) == (change == "lookback=48")
+    white = trained.predictor(ablation.NO_DIFFUSION, 0)[0].network.sampler
+    noise = torch.randn(4, 3)
+    assert white.sample(None, None, lambda: noise) is noise
+
+
+def test_every_change_of_the_list_is_one_that_the_options_know():
+    for change in ablation.CHANGES:
+        if "=" in change:
+            Options.from_preset(**{"preset": "default", **ablation.parse(change)})
+    assert ablation.expand("all") == ["default", *ablation.CHANGES]
+    assert ablation.expand("lr=1") == ["lr=1"]

@@ -35,6 +35,8 @@ from timediff import (
     TimeGradEstimator,
     TimeGradPredictor,
 )
+from timediff.estimator import _improved
+from timediff.options import PRESETS
 from timediff.predictor import best_device
 
 
@@ -516,6 +518,35 @@ def test_a_loss_that_stays_nan_is_an_error_with_a_way_out():
     kwargs = poisoned((1, 2, 3, 4), every_batch=True)
     with pytest.raises(TimediffError, match=r"became nan in epoch 2, batch 2, after 5 .* lower lr"):
         quick_estimator(max_epochs=5, trainer_kwargs=kwargs).train([entry()])
+
+
+def test_only_a_fall_of_the_loss_beyond_its_error_counts():
+    generator = torch.Generator().manual_seed(0)
+    before = torch.rand(80, generator=generator)
+    noise = torch.randn(80, generator=generator)
+    noise = (noise - noise.mean()) / noise.std()
+    error = np.sqrt(4 / 80)  # of the mean of 80 windows of which 20 are independent
+    for fall, improved in ((1.01, True), (0.99, False), (-5.0, False)):
+        after = before - (noise + fall * error)
+        assert _improved(before, after, 80) is improved
+    rows = noise.repeat_interleave(3)  # the rows of a window are not independent of each other
+    assert not _improved(rows, rows - rows - 0.99 * error, 80)
+    assert _improved(before[:1], before[:1] - 1e-3, 1)
+
+
+@pytest.mark.parametrize("preset", ["fast", "best"])
+def test_presets_differ_in_effort_only(preset):
+    sizes = {"prior_epochs": 1, "max_epochs": 1, "num_batches_per_epoch": 2, "prior_width": 16}
+    estimator = TimeGradEstimator(
+        "h", 6, preset=preset, seed=0, trainer_kwargs={"enable_progress_bar": False}, **sizes
+    )
+    (forecast,) = estimator.train([entry()]).predict([entry()], num_samples=3, seed=0)
+    assert forecast.samples.shape == (3, 6, 3) and np.isfinite(forecast.samples).all()
+    changed = set(PRESETS[preset])
+    assert changed <= {
+        "prior_members", "prior_width", "prior_epochs", "prior_passes",
+        "max_epochs", "passes", "steps",
+    }  # fmt: skip
 
 
 def test_training_that_only_makes_it_worse_is_not_kept(caplog):

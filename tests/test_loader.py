@@ -17,7 +17,9 @@ from timediff.seasonality import (
     default_lags,
     default_lookback,
     filling_season,
+    knows_years,
     level_span,
+    num_calendar,
     published_lags,
     seasonal_offsets,
     seasons,
@@ -244,6 +246,26 @@ def test_calendar_features_turn_with_their_fields():
     np.testing.assert_allclose((features**2).sum(1), 2.0, rtol=1e-6)
     np.testing.assert_allclose(features[6, :2], [1.0, 0.0], atol=1e-6)  # a quarter of a day
     assert calendar(pd.Period("2000", "Y"), 5, "YE").shape == (5, 0)
+
+
+@pytest.mark.parametrize("freq", ["h", "30min", "D", "B"])
+def test_two_years_of_history_bring_the_day_of_the_year(freq):
+    year = {"h": 8766, "30min": 17532, "D": 365, "B": 365}[freq]
+    assert knows_years(freq, 2 * year) == (freq != "B")  # which has it anyway
+    assert not knows_years(freq, 2 * year - 1) and not knows_years("ME", 10_000)
+    start = pd.Period("2023-01-02", freq)
+    plain, yearly = (calendar(start, 2 * year, freq, flag) for flag in (False, True))
+    assert yearly.shape[1] == num_calendar(freq, True)
+    assert plain.shape[1] == num_calendar(freq)
+    if freq == "B":
+        np.testing.assert_array_equal(plain, yearly)
+        return
+    np.testing.assert_array_equal(yearly[:, :-2], plain)
+    spring = pd.period_range(start, periods=2 * year, freq=freq).get_loc(
+        pd.Period("2023-04-02 12:00", freq)
+    )
+    day = yearly[spring, -2:] if isinstance(spring, int) else yearly[spring][0, -2:]
+    np.testing.assert_allclose(day, [1.0, 0.0], atol=0.02)  # the 92nd day, a quarter of 366
 
 
 def test_a_frequency_finer_than_a_second_is_refused():

@@ -29,6 +29,7 @@ from timediff.predictor import TimeGradPredictor, best_device, build_network
 logger = logging.getLogger(__name__)
 
 MAX_VALIDATION_WINDOWS = 512
+VALIDATION_OVERLAP = 4  # windows that begin within one horizon
 START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
 
@@ -199,6 +200,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 lookback=lookback,
                 seasonal=seasonality.seasonal_offsets(self.freq, history, p, o.seasonal_values),
                 level=min(lookback, seasonality.level_span(self.freq, p)),
+                yearly=seasonality.knows_years(self.freq, history),
             )
         if o.lags is None:
             lags = seasonality.default_lags(self.freq, history, p)
@@ -238,7 +240,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             end = length - kept * p
             first = max(1, min(spec.pad, (end - p) // 2))
             train += [(i, start) for start in range(first, end - p + 1)]
-            stride = max(1, p // 4)
+            stride = max(1, p // VALIDATION_OVERLAP)
             validation += [(i, start) for start in range(end, length - p + 1, stride)]
         stride = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1
         return _table(train), _table(validation[::stride])
@@ -298,6 +300,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                             store, train_windows, o.prior_rows, number, generator, rows=True
                         ),
                         WindowLoader(val_store, val_windows, o.prior_rows, rows=True),
+                        len(val_windows),
                         None,
                         scratch,
                     )
@@ -325,7 +328,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             train = WindowLoader(store, train_windows, o.batch_size, number, generator)
             validation = WindowLoader(val_store, val_windows, o.batch_size)
         module, trainer = self._fit_stage(
-            "diffusion", network, train, validation, ckpt_path, scratch
+            "diffusion", network, train, validation, len(val_windows), ckpt_path, scratch
         )
         network = module.trained
         network.requires_grad_(False).eval()
@@ -342,6 +345,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         network: TimeGradNetwork,
         train: WindowLoader | PoolLoader,
         validation: WindowLoader | PoolLoader,
+        windows: int,
         ckpt_path: str | None,
         scratch: Path,
     ) -> tuple[TimeGradModule, pl.Trainer]:
@@ -353,16 +357,16 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         epochs = trainer.max_epochs or epochs
         module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
         started = copy.deepcopy(module.state_dict())
-        untrained = _mean_loss(module, validation) if validated else math.inf
+        before = _losses(module, validation)
         trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
         if checkpoint is not None and checkpoint.best_model_path:
-            assert checkpoint.best_model_score is not None
             best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
-            better = ckpt_path is not None or checkpoint.best_model_score.item() < untrained
-            module.load_state_dict(best["state_dict"] if better else started)
-            if not better:
-                logger.info("training the %s did not improve on its start, which is kept", stage)
             Path(checkpoint.best_model_path).unlink()
+            module.to("cpu").load_state_dict(best["state_dict"])
+            after = _losses(module, validation)
+            if ckpt_path is None and not _improved(before, after, windows):
+                logger.info("training the %s did not improve on its start, which is kept", stage)
+                module.load_state_dict(started)
         module.to("cpu")
         return module, trainer
 
@@ -405,13 +409,27 @@ def _table(windows: list[tuple[int, int]]) -> torch.Tensor:
     return torch.tensor(windows, dtype=torch.long).reshape(-1, 2)
 
 
-def _mean_loss(module: TimeGradModule, validation: WindowLoader | PoolLoader) -> float:
-    """The validation loss before any training."""
+def _losses(module: TimeGradModule, validation: WindowLoader | PoolLoader) -> torch.Tensor:
+    """The validation loss of each window or row."""
+    training = module.training
     module.eval()
     with torch.no_grad():
         losses = [module.validation_losses(batch, i) for i, batch in enumerate(validation)]
-    module.train()
-    return torch.cat(losses).mean().item()
+    module.train(training)
+    return torch.cat(losses) if losses else torch.empty(0)
+
+
+def _improved(before: torch.Tensor, after: torch.Tensor, windows: int) -> bool:
+    """Whether the loss fell by more than the standard error of its fall.
+
+    Args:
+        before: losses of the windows, or of the rows of each of them, one window after another.
+        after: the same later, with the same noise.
+        windows: how many there are; of those that overlap only one in each horizon counts.
+    """
+    fall = (before - after).reshape(windows, -1).mean(1)
+    error = fall.std() * math.sqrt(VALIDATION_OVERLAP / windows) if windows > 1 else 0.0
+    return bool(fall.mean() > error)
 
 
 def _weights(path: str) -> dict[str, torch.Tensor]:

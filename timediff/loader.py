@@ -32,6 +32,7 @@ class WindowSpec:
         lookback: latest values that a prior reads; 0 without one.
         seasonal: how far back the seasonal values lie that it reads, rising.
         level: latest values over which it takes the level.
+        yearly: whether the day of the year is among the calendar features.
     """
 
     freq: str
@@ -44,6 +45,7 @@ class WindowSpec:
     lookback: int = 0
     seasonal: tuple[int, ...] = ()
     level: int = 1
+    yearly: bool = False
 
     @property
     def pad(self) -> int:
@@ -110,7 +112,7 @@ class SeriesStore:
                 values, start, future = values[skipped:], start + skipped, spec.prediction_length
             self.lengths.append(len(values))
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
-            stamps = calendar(start, len(values), spec.freq)
+            stamps = calendar(start, len(values), spec.freq, spec.yearly)
             parts.append((fill_gaps(values, spec.season), ~np.isnan(values), stamps))
             self.first.append(first + pad)
             first += len(values)

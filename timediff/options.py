@@ -32,6 +32,8 @@ class Options:
         prior_width: units of the prior's encoder.
         prior_dropout: probability in the prior.
         prior_loss: ``"crps"`` or ``"nll"``, of a Gaussian of the prior's location and scale.
+        prior_balance: how much more the prior's loss of a series weighs the larger the series is:
+            0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
         prior_rows: pasts of single series in a batch of the prior's training.
         prior_lr: learning rate of the prior at its highest.
@@ -89,12 +91,13 @@ class Options:
     prior: bool = True
     lookback: int | None = None
     seasonal_values: int = 8
-    prior_members: int = 1
+    prior_members: int = 2
     prior_width: int = 256
     prior_dropout: float = 0.2
     prior_loss: str = "crps"
+    prior_balance: float = 0.0
     prior_epochs: int = 40
-    prior_rows: int = 2048
+    prior_rows: int = 1024
     prior_lr: float = 5e-3
     prior_passes: float | None = 120.0
     lags: Sequence[int] | str | None = None
@@ -187,6 +190,7 @@ RANGES = [
     ("prior_members", 1, _MANY),
     ("prior_width", 1, _MANY),
     ("prior_dropout", 0.0, 0.99),
+    ("prior_balance", 0.0, 1.0),
     ("prior_epochs", 0, _MANY),
     ("prior_rows", 1, _MANY),
     ("prior_lr", 1e-12, 1.0),
@@ -214,6 +218,24 @@ RANGES = [
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    # a third of the training, for a first look; more of everything, where time does not matter
+    "fast": {
+        "prior_members": 1,
+        "prior_width": 128,
+        "prior_epochs": 20,
+        "prior_passes": 40.0,
+        "max_epochs": 5,
+        "passes": 20.0,
+        "steps": 3,
+    },
+    "best": {
+        "prior_members": 5,
+        "prior_epochs": 60,
+        "prior_passes": 180.0,
+        "max_epochs": 15,
+        "passes": 60.0,
+        "steps": 10,
+    },
     # TimeGrad exactly as published (Rasul et al. 2021, and the authors' notebook)
     "paper": {
         "lags": "published",

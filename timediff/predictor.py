@@ -57,7 +57,7 @@ def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGr
         lookback=spec.lookback,
         num_seasonal=len(spec.seasonal),
         level=spec.level,
-        num_calendar=num_calendar(spec.freq),
+        num_calendar=num_calendar(spec.freq, spec.yearly),
     )
 
 
@@ -105,7 +105,7 @@ class TimeGradPredictor(PyTorchPredictor):
         """The same predictor, drawing with another sampler.
 
         Args:
-            sampler: ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a sampler object.
+            sampler: ``"adams"``, ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a sampler object.
             steps: reverse steps; all that the model was trained with if None.
             options: further arguments of the sampler, such as ``eta`` or ``order``.
 

@@ -35,6 +35,7 @@ _PERIODS = {
     "minute": 60,
     "second": 60,
 }
+_YEAR = {"D": 365, "h": 8766, "min": 525_960, "s": 31_557_600}  # steps of one unit
 
 
 def _base(freq: str) -> tuple[str, int]:
@@ -139,18 +140,37 @@ def level_span(freq: str, prediction_length: int) -> int:
     return season * -(-prediction_length // season)
 
 
-def num_calendar(freq: str) -> int:
+def _fields(freq: str, yearly: bool) -> list[str]:
+    """The calendar fields of a frequency, with the day of the year if it is asked for."""
+    fields = list(_TABLE[_base(freq)[0]][2])
+    return [*fields, "dayofyear"] if yearly and "dayofyear" not in fields else fields
+
+
+def knows_years(freq: str, history: int) -> bool:
+    """Whether a history of steps of at most a day holds two years, to learn what a year does."""
+    name, n = _base(freq)
+    return name in _YEAR and history >= 2 * _YEAR[name] // n
+
+
+def num_calendar(freq: str, yearly: bool = False) -> int:
     """How many calendar features :func:`calendar` makes."""
-    return 2 * len(_TABLE[_base(freq)[0]][2])
+    return 2 * len(_fields(freq, yearly))
 
 
-def calendar(start: pd.Period, length: int, freq: str) -> np.ndarray:
-    """Sine and cosine of each calendar field, ``(length, F)`` float32."""
+def calendar(start: pd.Period, length: int, freq: str, yearly: bool = False) -> np.ndarray:
+    """Sines and cosines of the calendar fields, ``(length, F)`` float32.
+
+    Args:
+        start: time of the first step.
+        length: steps.
+        freq: frequency, which says what the fields are.
+        yearly: add the day of the year.
+    """
     with warnings.catch_warnings():  # pandas deprecates periods of business days; GluonTS lives on
         warnings.simplefilter("ignore", FutureWarning)
         index = pd.period_range(start, periods=length, freq=start.freq)
     columns = []
-    for field in _TABLE[_base(freq)[0]][2]:
+    for field in _fields(freq, yearly):
         angle = 2 * np.pi * np.asarray(getattr(index, field), dtype=np.float64) / _PERIODS[field]
         columns += [np.sin(angle), np.cos(angle)]
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((length, 0), "f4")

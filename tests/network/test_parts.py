@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from timediff.network import SCALERS, Dynamics, Encoder, HorizonPrior, Rows, Whitening
-from timediff.network.prior import gaussian_crps, gaussian_nll
+from timediff.network.prior import gaussian_crps, gaussian_nll, soften
 
 
 @pytest.mark.parametrize("name", SCALERS)
@@ -163,6 +163,22 @@ def test_a_location_is_an_average_of_the_anchors_up_to_a_few_units():
     loc, _ = made(past)
     anchors = anchors_of(past)
     assert (loc <= anchors.amax(-1) + 1e-5).all() and (loc >= anchors.amin(-1) - 1e-5).all()
+
+
+def test_dropout_takes_the_same_units_away_at_all_steps():
+    made = prior(dropout=0.5)
+    x = torch.rand(40, P, 7) + 1
+    assert torch.equal(made._drop_steps(x), x)
+    dropped = made.train()._drop_steps(x)
+    gone = dropped == 0
+    assert 0.3 < gone.float().mean() < 0.7
+    assert torch.equal(gone, gone[:, :1].expand_as(gone))
+    assert torch.allclose(dropped[~gone], 2 * x[~gone])
+
+
+def test_far_inputs_grow_like_a_square_root():
+    x = torch.tensor([-1e4, -1e-3, 0.0, 1e-3, 1e4])
+    assert torch.allclose(soften(x), torch.tensor([-100.0, -1e-3, 0, 1e-3, 100]), rtol=1e-3)
 
 
 def autoregression(number: int = 20_000) -> torch.Tensor:

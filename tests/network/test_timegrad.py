@@ -258,6 +258,20 @@ def test_paths_of_what_is_never_negative_are_not_either():
         assert (paths.min() == 0.0) if least == 0.0 else (paths.min() < -10.0)
 
 
+def test_larger_series_weigh_more_where_asked():
+    losses = []
+    for balance in (0.0, 0.5):
+        network, _, store = make(gaps=False, prior_balance=balance)
+        given = rows_of(store)
+        unit = given.rows.unit.clone()
+        unit[0] = 100 * unit.mean()
+        given = given._replace(rows=given.rows._replace(unit=unit))
+        losses.append(network.eval().loss(given).detach())
+    ratio = losses[1] / losses[0]
+    assert torch.allclose(ratio / ratio[1], (unit / unit[1]).sqrt(), rtol=1e-4)
+    assert ratio.min() < 1 < ratio.max()  # the weights are 1 on average
+
+
 def test_a_prior_of_several_members_is_their_mean():
     network, _, store = make(gaps=False, prior_members=3)
     network.eval()

@@ -98,6 +98,15 @@ class HorizonPrior(nn.Module):
             parts.append(rows.seasonal.mean(-1, keepdim=True))
         return (torch.cat(parts, dim=-1) - level.unsqueeze(2)) / unit.unsqueeze(2), level, unit
 
+    @staticmethod
+    def _spread(anchors: Float[Tensor, "r p a"]) -> Float[Tensor, "r p 1"]:
+        """Standard deviation of the seasonal values around their mean, the last anchor."""
+        return (anchors[..., 2:-1] - anchors[..., -1:]).square().mean(-1, keepdim=True).sqrt()
+
+    def _drop_steps(self, x: Float[Tensor, "r p w"]) -> Float[Tensor, "r p w"]:
+        """Dropout of the same units at all steps: fewer random numbers, a mask for each path."""
+        return x * self.drop(x.new_ones(len(x), 1, x.shape[-1])) if self.training else x
+
     def _volatility(self, rows: Rows) -> Float[Tensor, "r v"]:
         """How restless the series was of late, over several spans: 0 as ever."""
         change = rows.recent.diff(dim=1).abs()
@@ -154,13 +163,12 @@ class HorizonPrior(nn.Module):
         r, p, _ = anchors.shape
         own = anchors.clamp(-LIMIT, LIMIT)
         if rows.seasonal.shape[2] > 1:
-            spread = rows.seasonal.std(-1, keepdim=True) / unit.unsqueeze(2)
-            own = torch.cat([own, spread.clamp(max=LIMIT)], dim=-1)
-        own = torch.cat([own.asinh(), rows.calendar], dim=-1)
+            own = torch.cat([own, self._spread(anchors).clamp(max=LIMIT)], dim=-1)
+        own = torch.cat([soften(own), rows.calendar], dim=-1)
         volatility = self._volatility(rows)
         standing = (level.squeeze(1) - rows.loc) / rows.scale
         summary = [
-            ((rows.recent - level) / unit).clamp(-LIMIT, LIMIT).asinh(),
+            soften(((rows.recent - level) / unit).clamp(-LIMIT, LIMIT)),
             self.features(own).flatten(1),
             volatility,
             standing.clamp(-5.0, 5.0).unsqueeze(1),
@@ -172,12 +180,17 @@ class HorizonPrior(nn.Module):
             own = torch.cat([own, series.unsqueeze(1).expand(r, p, -1)], dim=-1)
         h = F.silu(self.inlet(self.drop(torch.cat(summary, dim=-1))))
         h = h + self.block(self.norm(h))
-        step = self.drop(self.decode(h).view(r, p, -1))
+        step = self._drop_steps(self.decode(h).view(r, p, -1))
         step = F.silu(self.first(torch.cat([step, own], dim=-1)))
-        step = step + self.drop(F.silu(self.second(step)))
+        step = step + self._drop_steps(F.silu(self.second(step)))
         weights, delta, rho = self.outlet(step).split([self.anchors, 1, 1], dim=-1)
         loc, scale = self._combine(anchors, volatility, weights, rho.squeeze(-1))
         return level + unit * (loc + delta.squeeze(-1)), unit * scale
+
+
+def soften(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """The identity near 0, a square root far from it."""
+    return x * (1 + x.abs()).rsqrt()
 
 
 def gaussian_nll(

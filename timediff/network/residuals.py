@@ -140,7 +140,9 @@ class ResidualNetwork(TimeGradNetwork):
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
         loss = loss + score(step * z, step * mu, step * sigma)
-        return torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
+        loss = torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
+        weight = rows.unit**self.options.prior_balance
+        return loss * weight / weight.mean()
 
     @torch.no_grad()
     def residuals(self, batch: Batch) -> Residuals:
