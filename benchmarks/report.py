@@ -18,6 +18,7 @@ from benchmarks.suite import HERE
 SCORES = ["crps", "crps_sum", "energy_score", "variogram_score"]
 LEVELS = ["coverage90", "coverage90_sum"]
 COSTS = ["train_seconds", "predict_seconds", "peak_memory_mb"]
+ENOUGH = 5  # seeds from which the worst of them is told
 KINDS = ["timediff", "simple", "peer", "optimum"]
 HEADINGS = {
     "crps": "CRPS",
@@ -142,6 +143,15 @@ def verdict(rows: pd.DataFrame) -> str:
                 f"- {HEADINGS[score]}: the default {word} against the best {title} ({best}): "
                 f"{ratio:+.0%}"
             )
+    for law in mean.index[mean["kind"] == "optimum"]:
+        above = [
+            f"{HEADINGS[s]} {mean.loc['default', s] / mean.loc[law, s] - 1:+.1%}" for s in SCORES
+        ]
+        lines.append(f"- the default beside the {law}: {', '.join(above)}")
+    own = rows[rows["model"] == "default"]
+    if len(own) >= ENOUGH:
+        worst = [f"{HEADINGS[s]} {own[s].max() / own[s].median() - 1:+.1%}" for s in SCORES]
+        lines.append(f"- the worst of the {len(own)} seeds beside their median: {', '.join(worst)}")
     return "\n".join(lines)
 
 

@@ -142,6 +142,23 @@ def test_the_verdict_says_where_a_simple_forecast_wins(folder, tmp_path):
     assert "png" not in text  # no paths, no picture
 
 
+def test_the_verdict_has_the_worst_seed_and_the_distance_to_the_law(folder, tmp_path):
+    one = rows(folder).iloc[0].to_dict() | {"dataset": "generated_var"}
+    ours = [
+        {**one, "model": "default", "kind": "timediff", "seed": seed, "crps": crps}
+        for seed, crps in enumerate([0.2, 0.21, 0.2, 0.19, 0.23])
+    ]
+    law = {**one, "model": "true law", "kind": "optimum", "crps": 0.2}
+    pd.DataFrame([*ours, law]).to_csv(tmp_path / "suite.csv", index=False)
+    report(tmp_path, tmp_path)
+    text = (tmp_path / "suite.md").read_text()
+    assert "- the worst of the 5 seeds beside their median: CRPS +15.0%" in text
+    assert "- the default beside the true law: CRPS +3.0%" in text
+    pd.DataFrame([*ours[:4], law]).to_csv(tmp_path / "suite.csv", index=False)
+    report(tmp_path, tmp_path)
+    assert "the worst of" not in (tmp_path / "suite.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("value", "spread", "text"),
     [
