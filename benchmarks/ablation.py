@@ -15,7 +15,6 @@ import ast
 import dataclasses
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -26,8 +25,10 @@ from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
 from timediff.datasets import ForecastDataset, load_dataset
 from timediff.diffusion import Sampler
+from timediff.network import ResidualNetwork
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
+from timediff.training import Training
 
 RESULTS = Path(__file__).parent / "results" / "ablation.csv"
 WINDOWS = {"exchange_rate_nips": 10, "electricity_uci": 7, "metr_la": 14}  # elsewhere 28
@@ -157,13 +158,18 @@ class WithPrior(TimeGradEstimator):
 
     source: TimeGradPredictor | None = None
 
-    def _fit_stage(self, stage: str, network: Any, *rest: Any) -> Any:
-        if stage != "prior" or self.source is None:
-            return super()._fit_stage(stage, network, *rest)
+    def _training(self, *parts: Any) -> Training:
+        training = super()._training(*parts)
+        if self.source is not None:
+            training._fit_prior = self._take_over  # type: ignore[method-assign]
+        return training
+
+    def _take_over(self, network: ResidualNetwork, fresh: bool) -> ResidualNetwork:
+        assert self.source is not None
         for part in ("priors", "dynamics"):
             known = getattr(self.source.network, part).state_dict()
             getattr(network, part).load_state_dict(known)
-        return SimpleNamespace(trained=network), None
+        return network
 
 
 def simple_of(data: ForecastDataset) -> dict[str, Any]:

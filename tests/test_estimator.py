@@ -35,9 +35,9 @@ from timediff import (
     TimeGradEstimator,
     TimeGradPredictor,
 )
-from timediff.estimator import _improved
 from timediff.options import PRESETS
 from timediff.predictor import best_device
+from timediff.training import improved
 
 
 def list_dataset():
@@ -526,12 +526,12 @@ def test_only_a_fall_of_the_loss_beyond_its_error_counts():
     noise = torch.randn(80, generator=generator)
     noise = (noise - noise.mean()) / noise.std()
     error = np.sqrt(4 / 80)  # of the mean of 80 windows of which 20 are independent
-    for fall, improved in ((1.01, True), (0.99, False), (-5.0, False)):
+    for fall, better in ((1.01, True), (0.99, False), (-5.0, False)):
         after = before - (noise + fall * error)
-        assert _improved(before, after, 80) is improved
+        assert improved(before, after, 80) is better
     rows = noise.repeat_interleave(3)  # the rows of a window are not independent of each other
-    assert not _improved(rows, rows - rows - 0.99 * error, 80)
-    assert _improved(before[:1], before[:1] - 1e-3, 1)
+    assert not improved(rows, rows - rows - 0.99 * error, 80)
+    assert improved(before[:1], before[:1] - 1e-3, 1)
 
 
 @pytest.mark.parametrize("preset", ["fast", "best"])

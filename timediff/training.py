@@ -1,0 +1,255 @@
+"""How a network is trained: its stages one after the other, each kept only if it helps."""
+
+import copy
+import itertools
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from timediff.errors import OptionError
+from timediff.lightning_module import TimeGradModule
+from timediff.loader import PoolLoader, SeriesStore, WindowLoader
+from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
+from timediff.options import Options
+from timediff.splits import VALIDATION_OVERLAP
+from timediff.types import Tensor
+
+logger = logging.getLogger(__name__)
+
+START_ROWS = 4096  # from which the constants of the prior are computed
+POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
+BOUND_BATCHES = 50  # from which the range of samples is taken
+
+Loader = WindowLoader | PoolLoader
+
+
+class Source(NamedTuple):
+    """Data and the windows of it."""
+
+    store: SeriesStore
+    windows: Tensor
+
+    def batches(self, size: int, **kwargs: Any) -> WindowLoader:
+        """Windows in order, or at random; see :class:`WindowLoader`."""
+        return WindowLoader(self.store, self.windows, size, **kwargs)
+
+
+class Training:
+    """One run of training.
+
+    Args:
+        options: the model's.
+        trainer_kwargs: for Lightning's ``Trainer``, over what the options say.
+        scratch: folder for checkpoints.
+        train: what to train on.
+        held_out: what decides when to stop, and whether training helped.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        trainer_kwargs: dict[str, Any],
+        scratch: Path,
+        train: Source,
+        held_out: Source,
+    ):
+        self.options, self.trainer_kwargs, self.scratch = options, trainer_kwargs, scratch
+        self.train, self.held_out = train, held_out
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        self.steps = sum(train.store.lengths)
+
+    def fit(
+        self, network: TimeGradNetwork, fresh: bool = True, ckpt_path: str | None = None
+    ) -> tuple[TimeGradModule, pl.Trainer]:
+        """Train all stages; the module's ``trained`` network has the best weights.
+
+        Args:
+            network: what to train.
+            fresh: its weights are random: the prior begins as the best simple forecast.
+            ckpt_path: a checkpoint of the diffusion's stage to go on from.
+        """
+        o = self.options
+        horizons = self.steps / network.prediction_length
+        number = self._batches(o.passes, horizons, o.batch_size, o.max_epochs)
+        train: Loader
+        validation: Loader
+        if isinstance(network, ResidualNetwork):
+            if ckpt_path is None:
+                network = self._fit_prior(network, fresh)
+            else:
+                network.load_state_dict(_weights(ckpt_path))
+            pool, held = self._pools(network.eval(), whiten=ckpt_path is None)
+            train = PoolLoader(pool, o.batch_size, number, self.generator)
+            validation = PoolLoader(held, o.batch_size)
+        else:
+            train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
+            validation = self.held_out.batches(o.batch_size)
+        module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
+        network = module.trained
+        network.requires_grad_(False).eval()
+        if o.bound_samples:
+            for batch in itertools.islice(train, BOUND_BATCHES):
+                if isinstance(batch, Innovations):
+                    network.widen_bounds(batch.w)
+                elif isinstance(batch, Batch):
+                    network.widen_bounds(network.diffused(batch))
+        return module, trainer
+
+    def _batches(self, passes: float | None, items: float, size: int, epochs: int) -> int:
+        """Batches of an epoch, so that all epochs together go over the items so often."""
+        most = self.options.num_batches_per_epoch
+        if passes is None:
+            return most
+        return min(most, max(2, round(passes * items / (size * epochs))))
+
+    def _fit_prior(self, network: ResidualNetwork, fresh: bool) -> ResidualNetwork:
+        o = self.options
+        if fresh:
+            start = self.train.batches(
+                START_ROWS, num_batches=1, generator=self.generator, rows=True
+            )
+            network.start(next(b for b in start if isinstance(b, RowBatch)))
+        if not o.prior_epochs:
+            return network
+        rows = self.steps / network.prediction_length * network.target_dim
+        number = self._batches(o.prior_passes, rows, o.prior_rows, o.prior_epochs)
+        train = self.train.batches(
+            o.prior_rows, num_batches=number, generator=self.generator, rows=True
+        )
+        validation = self.held_out.batches(o.prior_rows, rows=True)
+        trained = self.stage("prior", network, train, validation)[0].trained
+        assert isinstance(trained, ResidualNetwork)
+        return trained
+
+    def _pools(self, network: ResidualNetwork, whiten: bool) -> tuple[Innovations, Innovations]:
+        """The innovations of training windows, at most ``POOL_ROWS`` pasts, and of those held out.
+
+        Args:
+            network: whose prior is trained.
+            whiten: fit the whitening to the former.
+        """
+        o, (store, windows) = self.options, self.train
+        count = max(o.batch_size, POOL_ROWS // (len(store.spec.blocks) * network.target_dim))
+        pick = torch.randperm(len(windows), generator=self.generator)[:count]
+
+        def whole(source: Source) -> Iterator[Batch]:
+            return (b for b in source.batches(o.batch_size) if isinstance(b, Batch))
+
+        pool = network.pool(whole(Source(store, windows[pick])), self.steps if whiten else None)
+        if not len(self.held_out.windows):
+            return pool, Innovations(*(part[:0] for part in pool))
+        return pool, network.pool(whole(self.held_out), None)
+
+    def stage(
+        self,
+        stage: str,
+        network: TimeGradNetwork,
+        train: Loader,
+        validation: Loader,
+        ckpt_path: str | None = None,
+    ) -> tuple[TimeGradModule, pl.Trainer]:
+        """Train one stage; its start is kept unless what was trained is better."""
+        o = self.options
+        epochs = o.prior_epochs if stage == "prior" else o.max_epochs
+        validated = len(validation) > 0
+        trainer, checkpoint = self._trainer(validated, epochs)
+        epochs = trainer.max_epochs or epochs
+        module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
+        started = copy.deepcopy(module.state_dict())
+        before = _losses(module, validation)
+        trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
+        module.to("cpu")
+        if checkpoint is not None and checkpoint.best_model_path:
+            best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+            Path(checkpoint.best_model_path).unlink()
+            module.load_state_dict(best["state_dict"])
+            after = _losses(module, validation)
+            if ckpt_path is None and not improved(before, after, len(self.held_out.windows)):
+                logger.info("training the %s did not improve on its start, which is kept", stage)
+                module.load_state_dict(started)
+        return module, trainer
+
+    def _trainer(self, validated: bool, epochs: int) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+        """A trainer that writes to the scratch folder only, and the callback that keeps the best.
+
+        Args:
+            validated: whether there are windows to validate on.
+            epochs: how many at most.
+        """
+        o = self.options
+        given = {**self.trainer_kwargs}
+        callbacks = given.pop("callbacks", None) or []
+        callbacks = copy.copy(callbacks) if isinstance(callbacks, list) else [callbacks]
+        checkpoint = None
+        if validated and given.get("enable_checkpointing", True):
+            checkpoint = ModelCheckpoint(
+                dirpath=self.scratch, monitor="val_loss", mode="min", save_weights_only=True
+            )
+            callbacks.append(checkpoint)
+            if not any(isinstance(callback, EarlyStopping) for callback in callbacks):
+                callbacks.append(EarlyStopping("val_loss", patience=o.patience))
+        defaults: dict[str, Any] = {
+            "accelerator": "auto",
+            "devices": 1,
+            "max_epochs": epochs,
+            "gradient_clip_val": o.gradient_clip,
+            "logger": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in callbacks),
+        }
+        if not given.get("logger"):
+            defaults["default_root_dir"] = self.scratch
+        return pl.Trainer(**{**defaults, **given, "callbacks": callbacks}), checkpoint
+
+
+def _losses(module: TimeGradModule, validation: Loader) -> Tensor:
+    """The validation loss of each window or row."""
+    training = module.training
+    module.eval()
+    with torch.no_grad():
+        losses = [module.validation_losses(batch, i) for i, batch in enumerate(validation)]
+    module.train(training)
+    return torch.cat(losses) if losses else torch.empty(0)
+
+
+def improved(before: Tensor, after: Tensor, windows: int) -> bool:
+    """Whether the loss fell by more than the standard error of its fall.
+
+    Args:
+        before: losses of the windows, or of the rows of each of them, one window after another.
+        after: the same later, with the same noise.
+        windows: how many there are; of those that overlap only one in each horizon counts.
+    """
+    fall = (before - after).reshape(windows, -1).mean(1)
+    error = fall.std() * math.sqrt(VALIDATION_OVERLAP / windows) if windows > 1 else 0.0
+    return bool(fall.mean() > error)
+
+
+def _weights(path: str) -> dict[str, Tensor]:
+    """The network in a checkpoint of Lightning's."""
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "network."
+    return {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
+
+
+def check_checkpoint(path: str) -> None:
+    """Raise unless Lightning can go on from this file.
+
+    Raises:
+        OptionError: it cannot be read, or holds weights only.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise OptionError(f"ckpt_path {path!r} cannot be read: {error}") from error
+    if "optimizer_states" not in state:
+        raise OptionError(
+            f"ckpt_path {path!r} holds weights only, so training cannot go on from it: save one "
+            "with ModelCheckpoint(save_weights_only=False), or use train_from(predictor)"
+        )
