@@ -119,9 +119,9 @@ class SeriesStore:
         self.values, self.observed, self.calendar = (
             torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
         )
-        self.loc, self.scale, self.floor, self.mean, self.deviation, self.unit, self.change = (
-            torch.cat(part) for part in zip(*moments, strict=True)
-        )
+        known = [torch.cat(part) for part in zip(*moments, strict=True)]
+        self.loc, self.scale, self.floor, self.whole = known[:4]
+        self.mean, self.deviation, self.unit, self.change = known[4:]
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
 
@@ -131,8 +131,9 @@ class SeriesStore:
         loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
         mean, deviation = SCALERS["standard"](x.nan_to_num(0.0), observed)
         floor = torch.where((x < 0).any(0, keepdim=True), -torch.inf, 0.0)
+        whole = ((x == x.round()) | ~observed).all(0, keepdim=True)
         if not spec.lookback:
-            return loc, scale, floor, mean, deviation, deviation, deviation
+            return loc, scale, floor, whole, mean, deviation, deviation, deviation
 
         def error(distance: int) -> Tensor:
             """Mean absolute change over so many steps; infinite where it is not known or 0."""
@@ -145,7 +146,7 @@ class SeriesStore:
         simple += [error(distance) for distance in spec.seasonal if distance < len(x)]
         unit = torch.cat(simple).amin(0, keepdim=True)
         unit, change = (torch.where(v.isinf(), 1e-3 * deviation, v) for v in (unit, change))
-        return loc, scale, floor, mean, deviation, unit, change
+        return loc, scale, floor, whole, mean, deviation, unit, change
 
     def to(self, device: torch.device | str) -> "SeriesStore":
         """Move the tables; windows are gathered there from then on."""
@@ -177,6 +178,7 @@ class SeriesStore:
             loc=affine.loc,
             scale=affine.scale,
             floor=self.floor[entry].unsqueeze(1),
+            whole=self.whole[entry].unsqueeze(1),
             rows=self._pasts(entry, first) if spec.lookback else None,
         )
 

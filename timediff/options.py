@@ -68,8 +68,9 @@ class Options:
         sampler_options: further keyword arguments of a named sampler.
         start: where the chain starts without a prior: from ``"standard"`` noise as
             published, or from the moments of the ``"context"``.
-        bound_samples: keep what is drawn within the range that training saw, and paths of series
-            without a negative value at or above 0.
+        bound_samples: keep what is drawn within the range that training saw, and with a prior
+            also the paths of series without a negative value at or above 0, and those of counts
+            (whole numbers in all of the history) at whole numbers.
         batch_size: windows of a batch in which the diffusion is trained.
         num_batches_per_epoch: batches of an epoch.
         passes: as ``prior_passes``, of the diffusion, in horizons of all series.

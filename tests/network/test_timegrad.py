@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -256,6 +257,22 @@ def test_paths_of_what_is_never_negative_are_not_either():
         network.priors[0].rho.data.fill_(20.0)
         paths = network.sample(batch, 50)
         assert (paths.min() == 0.0) if least == 0.0 else (paths.min() < -10.0)
+
+
+def test_paths_of_counts_are_counts():
+    data = entry(240)
+    data["target"][1] = np.round(3 * data["target"][1])
+    data["target"][1, 200] = np.nan
+    data["target"][2, 7] = 0.5 + np.floor(data["target"][2, 7])
+    for bound in (True, False):
+        estimator = quick_estimator(bound_samples=bound)
+        store = SeriesStore(read_dataset([data], "h"), estimator._spec(240))
+        network = build_network(estimator.options, store.spec, 3)
+        batch = store.gather(torch.tensor([0]), torch.tensor([195]))
+        assert batch.whole.flatten().tolist() == [False, True, False]
+        paths = network.sample(batch, 20)
+        fractions = (paths - paths.round()).abs().amax((0, 1, 2))
+        assert (fractions > 0.1).tolist() == [True, not bound, True]
 
 
 def test_larger_series_weigh_more_where_asked():

@@ -55,6 +55,7 @@ class Batch(NamedTuple):
         loc: per window and series, what scaling subtracts.
         scale: per window and series, what scaling divides by; positive.
         floor: per series, the least value a path may take: 0 if no value is negative.
+        whole: per series, whether all values are whole numbers.
         rows: for a network that diffuses residuals, the past of every window, horizon-long block
             of it and series, in this order of nesting.
     """
@@ -66,6 +67,7 @@ class Batch(NamedTuple):
     loc: Float[Tensor, "b 1 d"]
     scale: Float[Tensor, "b 1 d"]
     floor: Float[Tensor, "b 1 d"]
+    whole: Bool[Tensor, "b 1 d"]
     rows: Rows | None = None
 
 

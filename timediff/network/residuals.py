@@ -252,5 +252,6 @@ class ResidualNetwork(TimeGradNetwork):
             paths.append(loc[:, c + j].unsqueeze(1) + scale[:, c + j].unsqueeze(1) * z)
         drawn = torch.stack(paths, dim=2)
         if self.options.bound_samples:
+            drawn = torch.where(batch.whole.unsqueeze(1), drawn.round(), drawn)
             drawn = drawn.maximum(batch.floor.unsqueeze(1))
         return drawn
