@@ -75,7 +75,10 @@ class WhiteNoise(Sampler):
 
 NO_DIFFUSION = "no diffusion"
 OF_THE_SAMPLER = {"sampler", "steps", "sampler_options"}
-OF_THE_PRIOR = ("prior", "lookback", "seasonal_values", "embedding_dim", "validation_windows")
+OF_THE_PRIOR = (  # the first letters of options that matter in its training
+    *("prior", "lookback", "seasonal_values", "embedding_dim", "validation_windows", "patience"),
+    *("ema_decay", "gradient_clip", "weight_decay", "max_lr", "num_batches_per_epoch"),
+)
 CHANGES = {  # what each is about, for the table
     "prior_epochs=0": "the prior stays the best mixture of simple forecasts",
     "prior=False": "no prior: the scaled values are diffused, as published",
@@ -91,7 +94,6 @@ CHANGES = {  # what each is about, for the table
     "schedule=linear": "the published schedule for the cosine",
     "loss_window=horizon": "loss on the horizon only",
     "dropout=0.0": "no dropout in the diffusion",
-    "ema_decay=None": "no average of weights",
     "denoiser=wavenet": "the published denoiser",
     "hidden_size=16": "a smaller RNN",
     "hidden_size=128 num_layers=2": "a larger RNN",
@@ -119,7 +121,7 @@ class Trained:
             self.models[seed] = predictor, time.perf_counter() - start
         return self.models[seed]
 
-    def train(self, seed: int, prior: TimeGradPredictor | None = None, **options: Any) -> Any:
+    def train(self, seed: int, source: TimeGradPredictor | None = None, **options: Any) -> Any:
         """Train with these options, from scratch or with the prior of another model."""
         estimator = WithPrior(
             self.data.freq,
@@ -128,7 +130,7 @@ class Trained:
             trainer_kwargs={"enable_progress_bar": False},
             **{"preset": "default", **options},
         )
-        estimator.source = prior
+        estimator.source = source
         return estimator.train(self.data.train)
 
     def predictor(self, change: str, seed: int) -> tuple[Any, float]:
@@ -145,6 +147,7 @@ class Trained:
         if set(options) <= OF_THE_SAMPLER:
             predictor, seconds = self.default(seed)
             options = {"sampler": "adams", "steps": 5, **options}
+            options.update(options.pop("sampler_options", {}))
             return predictor.with_sampler(**options), seconds
         own = any(name.startswith(OF_THE_PRIOR) for name in options)
         prior = None if own or "preset" in options else self.default(seed)[0]

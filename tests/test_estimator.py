@@ -185,6 +185,12 @@ def test_paths_do_not_depend_on_the_prediction_batch(predictor):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_training_on_from_a_predictor_of_another_horizon_is_refused(predictor):
+    other = TimeGradEstimator("h", 12, trainer_kwargs=QUICK["trainer_kwargs"])
+    with pytest.raises(OptionError, match="forecasts 6 steps of 'h', this estimator 12"):
+        other.train_from(predictor, [entry()])
+
+
 def test_training_on_from_a_predictor(predictor):
     start = {name: t.clone() for name, t in predictor.network.state_dict().items()}
     estimator = quick_estimator(lr=1e-9, prior_lr=1e-9, ema_decay=None)
@@ -525,13 +531,14 @@ def test_only_a_fall_of_the_loss_beyond_its_error_counts():
     before = torch.rand(80, generator=generator)
     noise = torch.randn(80, generator=generator)
     noise = (noise - noise.mean()) / noise.std()
+    windows = torch.zeros(80, 2)
     error = np.sqrt(4 / 80)  # of the mean of 80 windows of which 20 are independent
     for fall, better in ((1.01, True), (0.99, False), (-5.0, False)):
         after = before - (noise + fall * error)
-        assert improved(before, after, 80) is better
+        assert improved(before, after, windows, 4.0) is better
     rows = noise.repeat_interleave(3)  # the rows of a window are not independent of each other
-    assert not improved(rows, rows - rows - 0.99 * error, 80)
-    assert improved(before[:1], before[:1] - 1e-3, 1)
+    assert not improved(rows, 0 * rows - 0.99 * error, windows, 4.0)
+    assert improved(before[:1], before[:1] - 1e-3, windows[:1])
 
 
 @pytest.mark.parametrize("preset", ["fast", "best"])

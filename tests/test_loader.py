@@ -10,7 +10,15 @@ import torch
 from tests.conftest import entry
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
-from timediff.loader import PoolLoader, SeriesStore, WindowLoader, WindowSpec, fill_gaps
+from timediff.loader import (
+    PoolLoader,
+    SeriesStore,
+    WindowLoader,
+    WindowSpec,
+    fill_gaps,
+    past_means,
+    seasonal_means,
+)
 from timediff.network import Innovations
 from timediff.seasonality import (
     calendar,
@@ -39,6 +47,7 @@ PRIOR = WindowSpec(
     season=24,
     lookback=10,
     seasonal=(24, 48, 72),
+    profiles=(24,),
     level=6,
 )
 
@@ -76,6 +85,9 @@ def test_pasts_are_what_slicing_gives():
                     np.testing.assert_array_equal(rows.recent[n], x[d, origin - 10 : origin])
                     past = [x[d, origin - k : origin - k + 6] for k in PRIOR.seasonal]
                     np.testing.assert_array_equal(rows.seasonal[n], np.stack(past, axis=1))
+                    np.testing.assert_allclose(rows.past[n], x[d, :origin].mean(), rtol=1e-5)
+                    many = [x[d, t - 24 :: -24][:32].mean() for t in range(origin, origin + 6)]
+                    np.testing.assert_allclose(rows.profile[n, :, 0], many, rtol=1e-5)
                     assert rows.series[n] == d
                     np.testing.assert_allclose(rows.loc[n], x[d].mean(), rtol=1e-5)
                     np.testing.assert_allclose(rows.scale[n], x[d].std(), rtol=1e-5)
@@ -128,9 +140,36 @@ def test_a_forecast_keeps_only_what_it_looks_back_to_and_sees_the_same():
     b = kept.gather(torch.tensor([0]), torch.tensor(kept.lengths))
     np.testing.assert_array_equal(a.rows.seasonal, b.rows.seasonal)
     np.testing.assert_array_equal(a.rows.recent, b.rows.recent)
+    np.testing.assert_allclose(a.rows.past, b.rows.past, rtol=1e-6)
+    np.testing.assert_allclose(a.rows.profile, b.rows.profile, rtol=1e-6)
     np.testing.assert_array_equal(a.target[:, :12], b.target[:, :12])
     np.testing.assert_array_equal(a.calendar, b.calendar)
     assert not b.observed[:, 12:].any()
+
+
+@pytest.mark.parametrize("skipped", [0, 3, 37])
+@pytest.mark.parametrize("first", [1, 2])
+def test_means_of_the_past_are_what_they_say(skipped, first):
+    g = np.random.default_rng(0)
+    x = g.normal(size=(41 * 7, 2)).astype("f4")
+    x[g.random(x.shape) < 0.2] = np.nan
+    x[:20, 0] = np.nan  # a late start
+    means = past_means(x, skipped)
+    seasonal = seasonal_means(x, 7, first, skipped, future=7 * first)
+    assert len(means) == len(x) - skipped + 1 and len(seasonal) == len(x) - skipped + 7 * first
+    for row, step in enumerate(range(skipped, len(x) + 1)):
+        for d in range(2):
+            before = x[:step, d][np.isfinite(x[:step, d])]
+            expected = before.mean() if len(before) else np.nanmean(x[:, d])
+            np.testing.assert_allclose(means[row, d], expected, rtol=1e-4, atol=1e-5)
+    for row, step in enumerate(range(skipped, len(x) + 7 * first)):
+        past = [x[t] for k in range(first, first + 32) if 0 <= (t := step - 7 * k) < len(x)]
+        for d in range(2):
+            values = [v[d] for v in past if np.isfinite(v[d])]
+            if values:
+                np.testing.assert_allclose(seasonal[row, d], np.mean(values), rtol=1e-4, atol=1e-5)
+            else:
+                assert np.isnan(seasonal[row, d])
 
 
 def test_gaps_are_filled_from_the_past():

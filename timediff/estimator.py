@@ -29,7 +29,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     Args:
         freq: pandas frequency of the data, such as ``"h"``, ``"D"``, ``"B"``, ``"15min"``.
         prediction_length: P, steps to forecast.
-        preset: ``"default"``; ``"fast"`` with a third of the training; ``"best"`` with more of it
+        preset: ``"default"``; ``"fast"`` with less training; ``"best"`` with more of it
             and more priors; or ``"paper"``: TimeGrad exactly as published.
         seed: of the weights, the windows and the noise: the same seed gives the same model. None
             takes what torch's global generator holds. The global generator is not changed by a
@@ -118,7 +118,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         """Train on, from the weights of a predictor; windows are as they were for it.
 
         Raises:
-            OptionError: the predictor is of another kind, or its sizes are not this estimator's.
+            OptionError: the predictor is of another kind, or its frequency, horizon or sizes are
+                not this estimator's.
         """
         return self.train_model(
             training_data, validation_data, from_predictor=predictor, ckpt_path=ckpt_path
@@ -149,6 +150,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             spec = self._spec(max(len(panel.values) for panel in panels))
         elif isinstance(from_predictor, TimeGradPredictor):
             spec = from_predictor.spec
+            if (spec.freq, spec.prediction_length) != (self.freq, self.prediction_length):
+                raise OptionError(
+                    f"the predictor forecasts {spec.prediction_length} steps of {spec.freq!r}, "
+                    f"this estimator {self.prediction_length} of {self.freq!r}"
+                )
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -191,8 +197,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 ) from error
         store = SeriesStore(panels, spec)
         kept = o.validation_windows if held_out is None else 0
-        windows, held = split_windows(panels, spec, kept)
-        validation = Source(store, held)
+        windows, held, overlap = split_windows(panels, spec, kept)
+        validation = Source(store, held, overlap)
         if held_out is not None:
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))

@@ -16,6 +16,8 @@ from timediff.network.scaling import SCALERS, Affine
 from timediff.seasonality import calendar
 from timediff.types import Float, Int, Tensor
 
+PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
+
 
 @dataclass(frozen=True)
 class WindowSpec:
@@ -31,6 +33,7 @@ class WindowSpec:
         scale_window: ``"series"`` or ``"context"``.
         lookback: latest values that a prior reads; 0 without one.
         seasonal: how far back the seasonal values lie that it reads, rising.
+        profiles: lengths of the seasons of which it reads the mean of many values.
         level: latest values over which it takes the level.
         yearly: whether the day of the year is among the calendar features.
     """
@@ -44,6 +47,7 @@ class WindowSpec:
     scale_window: str = "series"
     lookback: int = 0
     seasonal: tuple[int, ...] = ()
+    profiles: tuple[int, ...] = ()
     level: int = 1
     yearly: bool = False
 
@@ -85,6 +89,58 @@ def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
     return frame.fillna(dict(enumerate(observed))).to_numpy(values.dtype)
 
 
+def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:
+    """The mean of what was observed before each step, and before the one after the end.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        skipped: leave out the result for so many first steps.
+
+    Returns:
+        ``(T - skipped + 1, D)``; where nothing was observed before, the mean of the series.
+    """
+    observed, known = ~np.isnan(values), np.nan_to_num(values).astype(np.float64)
+    before = slice(0, skipped)
+    total = np.concatenate([known[before].sum(0, keepdims=True), known[skipped:]]).cumsum(0)
+    count = np.concatenate([observed[before].sum(0, keepdims=True), observed[skipped:]]).cumsum(0)
+    mean = known.sum(0) / np.maximum(observed.sum(0), 1)
+    return np.where(count > 0, total / np.maximum(count, 1), mean).astype(values.dtype)
+
+
+def seasonal_means(
+    values: np.ndarray, season: int, first: int, skipped: int, future: int
+) -> np.ndarray:
+    """The mean of up to ``PROFILE_SEASONS`` values of the same season before each step.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        season: steps of a season.
+        first: how many seasons ago the latest value lies that may be read.
+        skipped: leave out the result for so many first steps.
+        future: steps after the end to add.
+
+    Returns:
+        ``(T - skipped + future, D)``, NaN where nothing was observed.
+    """
+    length, dim = values.shape
+    reach = season * (first + PROFILE_SEASONS)
+    begin = max(0, skipped - reach)  # what lies before is not read
+    padded = np.full((-(-(length - begin + future) // season) * season, dim), np.nan)
+    padded[: length - begin] = values[begin:]
+    cycles = padded.reshape(-1, season, dim)
+
+    def window(x: np.ndarray) -> np.ndarray:
+        """Sums over the cycles ``first`` to ``first + PROFILE_SEASONS - 1`` before each."""
+        sums = np.concatenate([np.zeros((1, season, dim)), x.cumsum(0)])
+        n = len(x)
+        high = np.clip(np.arange(n) - first + 1, 0, n)
+        return sums[high] - sums[np.clip(high - PROFILE_SEASONS, 0, n)]
+
+    total, count = window(np.nan_to_num(cycles)), window(~np.isnan(cycles))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(-1, dim)
+    return mean[skipped - begin : length - begin + future].astype(values.dtype)
+
+
 class SeriesStore:
     """All entries of a dataset as one table of rows, from which windows are gathered.
 
@@ -102,28 +158,58 @@ class SeriesStore:
         self.first: list[int] = []  # row of the first of them
         pad, parts, first = spec.pad, [], 0
         moments: list[tuple[Tensor, ...]] = []
+        means: list[tuple[np.ndarray, np.ndarray]] = []
         for panel in panels:
             values = panel.values
             moments.append(self._moments(torch.from_numpy(values)))
             start = panel.start - pad
-            future = 0
+            skipped = future = 0
             if for_forecast:
-                skipped = max(0, len(values) - spec.reach)
-                values, start, future = values[skipped:], start + skipped, spec.prediction_length
-            self.lengths.append(len(values))
+                skipped, future = max(0, len(values) - spec.reach), spec.prediction_length
+            means.append(self._means(values, skipped, future))
+            start, length = start + skipped, pad + len(values) - skipped + future
+            self.lengths.append(len(values) - skipped)
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
-            stamps = calendar(start, len(values), spec.freq, spec.yearly)
-            parts.append((fill_gaps(values, spec.season), ~np.isnan(values), stamps))
+            filled = fill_gaps(values, spec.season)[-length:]  # what lies far back may fill them
+            stamps = calendar(start, length, spec.freq, spec.yearly)
+            parts.append((filled, ~np.isnan(values[-length:]), stamps))
             self.first.append(first + pad)
-            first += len(values)
+            first += length
         self.values, self.observed, self.calendar = (
             torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
+        )
+        self.past, self.profile = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*means, strict=True)
         )
         known = [torch.cat(part) for part in zip(*moments, strict=True)]
         self.loc, self.scale, self.floor, self.whole = known[:4]
         self.mean, self.deviation, self.unit, self.change = known[4:]
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
+
+    def _means(
+        self, values: np.ndarray, skipped: int, future: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
+
+        Args:
+            values: the whole entry.
+            skipped: steps that are left out at its begin.
+            future: steps that are added at its end.
+        """
+        spec = self.spec
+        rows = spec.pad + len(values) - skipped + future
+        if not spec.lookback:
+            return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
+        past = past_means(values, skipped)
+        past = np.pad(past, ((spec.pad, future), (0, 0)), mode="edge")[:rows]
+        profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
+        for i, season in enumerate(spec.profiles):
+            first = -(-spec.prediction_length // season)
+            mean = seasonal_means(values, season, first, skipped, future)
+            mean = np.pad(mean, ((spec.pad, 0), (0, 0)), constant_values=np.nan)
+            profile[..., i] = np.where(np.isnan(mean), past, mean)
+        return past, profile
 
     def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, ...]:
         """What is known of each series as a whole, each ``[1, D]``."""
@@ -136,24 +222,17 @@ class SeriesStore:
             return loc, scale, floor, whole, mean, deviation, deviation, deviation
 
         def error(distance: int) -> Tensor:
-            """Mean absolute change over so many steps; infinite where it is not known or 0."""
+            """Mean absolute change over so many steps; NaN where it is not known."""
             change = (x[distance:] - x[:-distance]).abs().nanmean(0, keepdim=True)
-            return torch.where(change > 1e-6 * deviation, change, torch.inf)
+            return change.maximum(1e-3 * deviation)
 
         change = error(1)
         # on average over the horizon, the last value is about this far off
         simple = [(change + error(min(spec.prediction_length, len(x) - 1))) / 2]
         simple += [error(distance) for distance in spec.seasonal if distance < len(x)]
-        unit = torch.cat(simple).amin(0, keepdim=True)
-        unit, change = (torch.where(v.isinf(), 1e-3 * deviation, v) for v in (unit, change))
+        unit = torch.cat(simple).nan_to_num(torch.inf).amin(0, keepdim=True)
+        unit, change = (torch.where(v.isfinite(), v, deviation) for v in (unit, change))
         return loc, scale, floor, whole, mean, deviation, unit, change
-
-    def to(self, device: torch.device | str) -> "SeriesStore":
-        """Move the tables; windows are gathered there from then on."""
-        for name, value in vars(self).items():
-            if isinstance(value, Tensor):
-                setattr(self, name, value.to(device))
-        return self
 
     def gather(self, entry: Int[Tensor, "b"], start: Int[Tensor, "b"]) -> Batch:
         """Windows of the given entries whose horizons start at the given steps (0 the first)."""
@@ -194,6 +273,8 @@ class SeriesStore:
         return Rows(
             recent=self.values[origin.unsqueeze(1) + recent].transpose(1, 2).flatten(0, 1),
             seasonal=seasonal.permute(0, 3, 1, 2).flatten(0, 1),
+            profile=self.profile[horizon].transpose(1, 2).flatten(0, 1),
+            past=self.past[origin].flatten(),
             calendar=self.calendar[horizon].repeat_interleave(d, dim=0),
             series=torch.arange(d, device=device).repeat(len(origin)),
             **self._own(entry.repeat_interleave(len(blocks))),
@@ -224,6 +305,8 @@ class SeriesStore:
         rows = Rows(
             recent=self.values[recent, column],
             seasonal=self.values[horizon.unsqueeze(2) - self._seasonal, column.unsqueeze(2)],
+            profile=self.profile[horizon, column],
+            past=self.past[first, series],
             calendar=self.calendar[horizon],
             series=series,
             **self._own(entry, series),

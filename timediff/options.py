@@ -24,7 +24,7 @@ class Options:
             With a prior, it is rounded up to whole horizons.
         prior: whether a network shared by all series forecasts location and scale of each, and
             the diffusion models what is left (else the scaled values themselves, as published).
-        lookback: latest values of a series that the prior reads; two horizons and the longest
+        lookback: latest values of a series that the prior reads; two horizons or the longest
             season of up to 400 steps if None, at most half of the history.
         seasonal_values: past values of the same season that the prior reads, of the longest
             season; three of shorter ones.
@@ -72,7 +72,7 @@ class Options:
             also the paths of series without a negative value at or above 0, and those of counts
             (whole numbers in all of the history) at whole numbers.
         batch_size: windows of a batch in which the diffusion is trained.
-        num_batches_per_epoch: batches of an epoch.
+        num_batches_per_epoch: batches of an epoch, at most.
         passes: as ``prior_passes``, of the diffusion, in horizons of all series.
         max_epochs: epochs in which the diffusion is trained, unless stopped early.
         lr: learning rate at its highest.
@@ -83,7 +83,8 @@ class Options:
         ema_decay: decay of the average of weights that the predictor gets; None for no average.
         validation_windows: horizons held out at the end of the training data, when no validation
             data are given, to stop early and keep the best weights; capped at a tenth of the
-            history; 0 trains on everything to the end. Windows overlap: there are four per horizon.
+            history; 0 trains on everything to the end. Their windows overlap: four or more begin
+            within a horizon.
         patience: epochs without a better validation loss before training stops.
         prediction_batch: windows drawn at a time when predicting.
     """
@@ -219,7 +220,7 @@ RANGES = [
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
-    # a third of the training, for a first look; more of everything, where time does not matter
+    # less training, for a first look; more of everything, where time does not matter
     "fast": {
         "prior_members": 1,
         "prior_width": 128,

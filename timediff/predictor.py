@@ -40,24 +40,21 @@ def best_device(device: str | torch.device = "auto") -> torch.device:
 
 def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
     """The network for windows of this kind; the one place where sizes are handed over."""
+    sizes = {
+        "target_dim": target_dim,
+        "prediction_length": spec.prediction_length,
+        "context_length": spec.context_length,
+        "num_calendar": num_calendar(spec.freq, spec.yearly),
+    }
     if not options.prior:
-        return LevelNetwork(
-            options,
-            target_dim=target_dim,
-            prediction_length=spec.prediction_length,
-            context_length=spec.context_length,
-            lags=spec.lags,
-            num_calendar=num_calendar(spec.freq),
-        )
+        return LevelNetwork(options, **sizes, lags=spec.lags)
     return ResidualNetwork(
         options,
-        target_dim=target_dim,
-        prediction_length=spec.prediction_length,
-        context_length=spec.context_length,
+        **sizes,
         lookback=spec.lookback,
         num_seasonal=len(spec.seasonal),
+        num_profiles=len(spec.profiles),
         level=spec.level,
-        num_calendar=num_calendar(spec.freq, spec.yearly),
     )
 
 
@@ -282,7 +279,7 @@ class TimeGradPredictor(PyTorchPredictor):
             raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
         try:
             spec = config["spec"]
-            offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal")}
+            offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal", "profiles")}
             spec = WindowSpec(**{**spec, **offsets})
             network = build_network(Options(**config["options"]), spec, config["target_dim"])
             network.load_state_dict(safetensors.torch.load(weights))

@@ -124,6 +124,12 @@ def seasonal_offsets(
     return kept
 
 
+def profile_seasons(freq: str, history: int, prediction_length: int) -> tuple[int, ...]:
+    """The seasons of which half of the history holds a value that P steps ahead is known."""
+    cap = usable(history, prediction_length)
+    return tuple(s for s in seasons(freq) if s * -(-prediction_length // s) <= cap)
+
+
 LONGEST_LOOKBACK = 400  # unless two horizons are longer
 
 

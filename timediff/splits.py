@@ -12,7 +12,7 @@ from timediff.options import Options
 from timediff.types import Int, Tensor
 
 MAX_VALIDATION_WINDOWS = 512
-VALIDATION_OVERLAP = 4  # windows that begin within one horizon
+VALIDATION_OVERLAP = 4  # windows that begin within one horizon, or a few more
 
 
 def window_spec(options: Options, freq: str, prediction_length: int, history: int) -> WindowSpec:
@@ -44,6 +44,7 @@ def window_spec(options: Options, freq: str, prediction_length: int, history: in
             season=season,
             lookback=lookback,
             seasonal=seasonality.seasonal_offsets(freq, history, p, o.seasonal_values),
+            profiles=seasonality.profile_seasons(freq, history, p),
             level=min(lookback, seasonality.level_span(freq, p)),
             yearly=seasonality.knows_years(freq, history),
         )
@@ -71,7 +72,7 @@ def window_spec(options: Options, freq: str, prediction_length: int, history: in
 
 def split_windows(
     panels: Sequence[Panel], spec: WindowSpec, held_out: int
-) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "m 2"]]:
+) -> tuple[Int[Tensor, "n 2"], Int[Tensor, "m 2"], float]:
     """The windows to train on, and those held out at the end of each entry.
 
     Args:
@@ -80,13 +81,15 @@ def split_windows(
         held_out: horizons held out, capped at a tenth of an entry; their windows overlap.
 
     Returns:
-        Entry and first step of the horizon of each window.
+        Entry and first step of the horizon of each window to train on and of each held out, and
+        how many of the latter begin within one horizon.
 
     Raises:
         DataError: an entry is too short for one window.
     """
     p = spec.prediction_length
     train, validation = [], []
+    stride = max(1, p // VALIDATION_OVERLAP)
     for i, panel in enumerate(panels):
         length = len(panel.values)
         if length <= p:
@@ -98,10 +101,10 @@ def split_windows(
         end = length - kept * p
         first = max(1, min(spec.pad, (end - p) // 2))
         train += [(i, start) for start in range(first, end - p + 1)]
-        stride = max(1, p // VALIDATION_OVERLAP)
         validation += [(i, start) for start in range(end, length - p + 1, stride)]
-    stride = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1
-    return _table(train), _table(validation[::stride])
+    thinned = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1
+    overlap = max(1.0, p / (stride * thinned))
+    return _table(train), _table(validation[::thinned]), overlap
 
 
 def last_windows(lengths: Sequence[int], prediction_length: int) -> Int[Tensor, "n 2"]:

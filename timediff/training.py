@@ -17,7 +17,6 @@ from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, SeriesStore, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
 from timediff.options import Options
-from timediff.splits import VALIDATION_OVERLAP
 from timediff.types import Tensor
 
 logger = logging.getLogger(__name__)
@@ -30,10 +29,11 @@ Loader = WindowLoader | PoolLoader
 
 
 class Source(NamedTuple):
-    """Data and the windows of it."""
+    """Data and the windows of it, of which so many begin within one horizon."""
 
     store: SeriesStore
     windows: Tensor
+    overlap: float = 1.0
 
     def batches(self, size: int, **kwargs: Any) -> WindowLoader:
         """Windows in order, or at random; see :class:`WindowLoader`."""
@@ -134,7 +134,7 @@ class Training:
             network: whose prior is trained.
             whiten: fit the whitening to the former.
         """
-        o, (store, windows) = self.options, self.train
+        o, (store, windows, _) = self.options, self.train
         count = max(o.batch_size, POOL_ROWS // (len(store.spec.blocks) * network.target_dim))
         pick = torch.randperm(len(windows), generator=self.generator)[:count]
 
@@ -170,7 +170,7 @@ class Training:
             Path(checkpoint.best_model_path).unlink()
             module.load_state_dict(best["state_dict"])
             after = _losses(module, validation)
-            if ckpt_path is None and not improved(before, after, len(self.held_out.windows)):
+            if ckpt_path is None and not improved(before, after, *self.held_out[1:]):
                 logger.info("training the %s did not improve on its start, which is kept", stage)
                 module.load_state_dict(started)
         return module, trainer
@@ -218,16 +218,18 @@ def _losses(module: TimeGradModule, validation: Loader) -> Tensor:
     return torch.cat(losses) if losses else torch.empty(0)
 
 
-def improved(before: Tensor, after: Tensor, windows: int) -> bool:
+def improved(before: Tensor, after: Tensor, windows: Tensor, overlap: float = 1.0) -> bool:
     """Whether the loss fell by more than the standard error of its fall.
 
     Args:
         before: losses of the windows, or of the rows of each of them, one window after another.
         after: the same later, with the same noise.
-        windows: how many there are; of those that overlap only one in each horizon counts.
+        windows: the windows.
+        overlap: how many of them begin within one horizon, of which only one counts.
     """
-    fall = (before - after).reshape(windows, -1).mean(1)
-    error = fall.std() * math.sqrt(VALIDATION_OVERLAP / windows) if windows > 1 else 0.0
+    number = len(windows)
+    fall = (before - after).reshape(number, -1).mean(1)
+    error = fall.std() * math.sqrt(overlap / number) if number > 1 else 0.0
     return bool(fall.mean() > error)
 
 

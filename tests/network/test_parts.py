@@ -71,7 +71,7 @@ P, LOOKBACK, SEASONAL, CALENDAR = 6, 12, 3, 2
 
 def prior(seasonal: int = SEASONAL, trained: bool = False, **sizes) -> HorizonPrior:
     torch.manual_seed(0)
-    made = HorizonPrior(3, P, LOOKBACK, seasonal, CALENDAR, level=6, width=16, **sizes).eval()
+    made = HorizonPrior(3, P, LOOKBACK, seasonal, 1, CALENDAR, level=6, width=16, **sizes).eval()
     if trained:
         torch.nn.init.normal_(made.outlet.weight, std=0.3)
     return made
@@ -83,6 +83,8 @@ def rows(level: float = 0.0, seasonal: int = SEASONAL, number: int = 50) -> Rows
     return Rows(
         recent=level + torch.randn(number, LOOKBACK, generator=g),
         seasonal=level + torch.randn(number, P, seasonal, generator=g),
+        profile=level + torch.randn(number, P, 1, generator=g),
+        past=level + torch.randn(number, generator=g),
         calendar=torch.randn(number, P, CALENDAR, generator=g),
         series=torch.randint(3, (number,), generator=g),
         unit=0.5 * one,
@@ -95,16 +97,22 @@ def rows(level: float = 0.0, seasonal: int = SEASONAL, number: int = 50) -> Rows
 def anchors_of(past: Rows) -> torch.Tensor:
     last = past.recent[:, -1:, None].expand(-1, P, 1)
     level = past.recent[:, -6:].mean(1)[:, None, None].expand(-1, P, 1)
-    return torch.cat([last, level, past.seasonal, past.seasonal.mean(-1, keepdim=True)], dim=-1)
+    whole = past.past[:, None, None].expand(-1, P, 1)
+    mean = past.seasonal.mean(-1, keepdim=True)
+    return torch.cat([last, level, whole, past.profile, past.seasonal, mean], dim=-1)
 
 
-@pytest.mark.parametrize("best", ["last", "latest season", "mean of seasons"])
+@pytest.mark.parametrize(
+    "best", ["last", "latest season", "mean of seasons", "mean of many seasons", "mean of the past"]
+)
 def test_the_prior_starts_as_the_best_simple_forecast(best):
     past = rows(number=2000)
     truth = {
         "last": past.recent[:, -1:].expand(-1, P),
         "latest season": past.seasonal[..., 0],
         "mean of seasons": past.seasonal.mean(-1),
+        "mean of many seasons": past.profile[..., 0],
+        "mean of the past": past.past[:, None].expand(-1, P),
     }[best]
     g = torch.Generator().manual_seed(2)
     target = truth + 0.02 * torch.randn(truth.shape, generator=g)
@@ -138,6 +146,8 @@ def test_the_prior_moves_with_the_level_and_the_unit(seasonal, level):
     other = past._replace(
         recent=level + 4 * past.recent,
         seasonal=level + 4 * past.seasonal,
+        profile=level + 4 * past.profile,
+        past=level + 4 * past.past,
         **{name: 4 * getattr(past, name) for name in ("unit", "change", "scale")},
         loc=level + 4 * past.loc,
     )
@@ -258,6 +268,35 @@ def test_whitening_leaves_out_what_was_not_observed():
         roots.append(whitening.root)
     assert torch.equal(*roots)
     assert torch.allclose(roots[0] @ roots[0].T, torch.cov(e.T), atol=0.25)
+
+
+def gappy(number: int) -> tuple[Whitening, torch.Tensor, torch.Tensor]:
+    e = correlated(number)
+    whitening = Whitening(4)
+    whitening.fit(e, torch.ones_like(e, dtype=torch.bool), len(e))
+    observed = torch.rand(e.shape, generator=torch.Generator().manual_seed(5)) < 0.7
+    observed[0], observed[1] = False, True
+    return whitening, e, observed
+
+
+def test_what_is_missing_is_filled_with_its_conditional_mean():
+    whitening, e, observed = gappy(200)
+    covariance = whitening.root @ whitening.root.T
+    filled = whitening.complete(torch.where(observed, e, 1e6), observed)
+    for row, known, got in zip(e, observed, filled, strict=True):
+        inner = covariance[known][:, known]
+        expected = covariance[~known][:, known] @ torch.linalg.solve(inner, row[known])
+        assert torch.equal(got[known], row[known])
+        assert torch.allclose(got[~known], expected, atol=2e-3)
+
+
+def test_gaps_leave_the_innovations_of_the_other_series_white():
+    whitening, e, observed = gappy(50_000)
+    noise = torch.randn(e.shape, generator=torch.Generator().manual_seed(6))
+    w = whitening(whitening.complete(torch.where(observed, e, 0.0), observed, noise))
+    assert torch.allclose(torch.cov(w.T), torch.eye(4), atol=0.03)
+    careless = whitening(torch.where(observed, e, 0.0))
+    assert not torch.allclose(torch.cov(careless.T), torch.eye(4), atol=0.2)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

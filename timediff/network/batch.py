@@ -15,6 +15,8 @@ class Rows(NamedTuple):
     Attributes:
         recent: the latest values before the origin.
         seasonal: for each step of the horizon, values of the same season, the latest one first.
+        profile: for each step, for each length of season, the mean of many such values.
+        past: mean of all values before the origin.
         calendar: features of the horizon's time stamps.
         series: number of the series.
         unit: the mean absolute error of the best simple forecast of the series; positive.
@@ -25,6 +27,8 @@ class Rows(NamedTuple):
 
     recent: Float[Tensor, "r l"]
     seasonal: Float[Tensor, "r p a"]
+    profile: Float[Tensor, "r p s"]
+    past: Float[Tensor, "r"]
     calendar: Float[Tensor, "r p f"]
     series: Int[Tensor, "r"]
     unit: Float[Tensor, "r"]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from timediff.types import Bool, Float, Tensor
 
 ORDER = 2  # steps back
+MOST_ITERATIONS = 100  # in which missing innovations are found
 
 
 class Dynamics(nn.Module):
@@ -155,6 +156,47 @@ class Whitening(nn.Module):
         inverse = vectors * values.rsqrt() @ vectors.T
         self.root.copy_(deviation.unsqueeze(1) * root)
         self.inverse.copy_(inverse / deviation)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        e: Float[Tensor, "*b d"],
+        observed: Bool[Tensor, "*b d"],
+        noise: Float[Tensor, "*b d"] | None = None,
+    ) -> Float[Tensor, "*b d"]:
+        """What is missing, given what is there: else one gap would change the others' whitening.
+
+        Args:
+            e: innovations, arbitrary where not observed.
+            observed: where there is one.
+            noise: standard noise, for a draw from the conditional normal law; None for its mean.
+        """
+        gaps = ~observed.all(-1)
+        if not gaps.any():
+            return e
+        known, missing = observed[gaps], ~observed[gaps]
+        drawn = torch.zeros_like(e[gaps]) if noise is None else self.back(noise[gaps])
+        precision = self.inverse.T @ self.inverse
+
+        def times(x: Tensor) -> Tensor:
+            return torch.where(missing, x @ precision, 0.0)
+
+        # conjugate gradients, all rows at once: precision of the missing x = right-hand side
+        right = -times(torch.where(known, e[gaps] - drawn, 0.0))
+        x, residual = torch.zeros_like(right), right
+        direction, size = residual, residual.square().sum(-1, keepdim=True)
+        enough = 1e-10 * size.clamp(min=1e-12)
+        for _ in range(min(2 * e.shape[-1], MOST_ITERATIONS)):
+            if (size <= enough).all():
+                break
+            image = times(direction)
+            step = size / (direction * image).sum(-1, keepdim=True).clamp(min=1e-30)
+            x, residual = x + step * direction, residual - step * image
+            before, size = size, residual.square().sum(-1, keepdim=True)
+            direction = residual + size / before.clamp(min=1e-30) * direction
+        completed = e.clone()
+        completed[gaps] = torch.where(known, e[gaps], drawn + x)
+        return completed
 
     def forward(self, e: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Innovations made white."""

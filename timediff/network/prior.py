@@ -27,17 +27,19 @@ class HorizonPrior(nn.Module):
     .. math:: \mu_j = \sum_a w_{ja}\, x_{ja} + u\,\delta_j, \qquad
               \sigma_j = u\,\text{softplus}(\rho_j)\, e^{k \cdot v}
 
-    The anchors :math:`x_{ja}` are the last value, the mean of the last season, the values of the
-    same season in the past and their mean, so that a random walk and a repeated season are both
-    represented exactly. The weights :math:`w` are a softmax, u is the unit of the series, v its
-    recent volatility. Weights, :math:`\delta` and :math:`\rho` are learned constants of each
-    step plus the output of the network, which starts at 0.
+    The anchors :math:`x_{ja}` are the last value, the means of the last season and of the whole
+    past, values of the same season in the past, and their means over few and over many seasons, so
+    that a random walk, a repeated season and a steady law are all represented exactly. The weights
+    :math:`w` are a softmax, u is the unit of the series, v its recent volatility. Weights,
+    :math:`\delta` and :math:`\rho` are learned constants of each step plus the output of the
+    network, which starts at 0.
 
     Args:
         target_dim: D, the number of series.
         prediction_length: P.
         lookback: how many of the latest values are read.
         num_seasonal: how many past values of the same season.
+        num_profiles: for how many lengths of season the mean of many such values.
         num_calendar: features of the calendar.
         level: over how many of the latest values the mean is an anchor.
         embedding_dim: length of the embedding of a series, which lives here; 0 for none.
@@ -53,6 +55,7 @@ class HorizonPrior(nn.Module):
         prediction_length: int,
         lookback: int,
         num_seasonal: int,
+        num_profiles: int,
         num_calendar: int,
         level: int,
         embedding_dim: int = 8,
@@ -62,7 +65,8 @@ class HorizonPrior(nn.Module):
         super().__init__()
         p = prediction_length
         self.level = min(level, lookback)
-        self.anchors = 2 + num_seasonal + (num_seasonal > 1)
+        self.means = 3 + num_profiles  # anchors before the seasonal values
+        self.anchors = self.means + num_seasonal + (num_seasonal > 1)
         self.embedding: nn.Parameter | None = None
         if embedding_dim:
             self.embedding = nn.Parameter(0.1 * torch.randn(target_dim, embedding_dim))
@@ -91,17 +95,22 @@ class HorizonPrior(nn.Module):
         level = rows.recent[:, -self.level :].mean(1, keepdim=True)
         unit = rows.unit.unsqueeze(1)
         p = rows.seasonal.shape[1]
-        parts = [rows.recent[:, -1:, None].expand(-1, p, 1), level.unsqueeze(1).expand(-1, p, 1)]
+        constants = torch.cat([rows.recent[:, -1:], level, rows.past.unsqueeze(1)], dim=1)
+        parts = [constants.unsqueeze(1).expand(-1, p, -1), rows.profile]
         if rows.seasonal.shape[2]:
             parts.append(rows.seasonal)
         if rows.seasonal.shape[2] > 1:
             parts.append(rows.seasonal.mean(-1, keepdim=True))
         return (torch.cat(parts, dim=-1) - level.unsqueeze(2)) / unit.unsqueeze(2), level, unit
 
-    @staticmethod
-    def _spread(anchors: Float[Tensor, "r p a"]) -> Float[Tensor, "r p 1"]:
+    def _spread(self, anchors: Float[Tensor, "r p a"]) -> Float[Tensor, "r p 1"]:
         """Standard deviation of the seasonal values around their mean, the last anchor."""
-        return (anchors[..., 2:-1] - anchors[..., -1:]).square().mean(-1, keepdim=True).sqrt()
+        return (
+            (anchors[..., self.means : -1] - anchors[..., -1:])
+            .square()
+            .mean(-1, keepdim=True)
+            .sqrt()
+        )
 
     def _drop_steps(self, x: Float[Tensor, "r p w"]) -> Float[Tensor, "r p w"]:
         """Dropout of the same units at all steps: fewer random numbers, a mask for each path."""
@@ -138,9 +147,9 @@ class HorizonPrior(nn.Module):
             return torch.where(observed, loss, 0.0).sum(0) / observed.sum(0).clamp(min=1)
 
         with torch.no_grad():
-            errors = [mean((y - part).abs()).clamp(min=1e-3) for part in anchors.unbind(-1)]
+            errors = [mean((y - part).abs()).clamp(1e-3, 1e3) for part in anchors.unbind(-1)]
             self.weights.copy_(-START_SHARPNESS * torch.stack(errors, dim=-1).log())
-            best = mean((y - (self.weights.softmax(-1) * anchors).sum(-1)).abs()).clamp(min=1e-3)
+            best = mean((y - (self.weights.softmax(-1) * anchors).sum(-1)).abs()).clamp(1e-3, LIMIT)
             self.rho.copy_(torch.log(torch.expm1(math.sqrt(math.pi / 2) * best)))
         constants = [self.weights, self.rho, self.volatility]
         optimizer = torch.optim.Adam(constants, lr=START_LR)
@@ -166,7 +175,7 @@ class HorizonPrior(nn.Module):
             own = torch.cat([own, self._spread(anchors).clamp(max=LIMIT)], dim=-1)
         own = torch.cat([soften(own), rows.calendar], dim=-1)
         volatility = self._volatility(rows)
-        standing = (level.squeeze(1) - rows.loc) / rows.scale
+        standing = (level.squeeze(1) - rows.past) / rows.scale
         summary = [
             soften(((rows.recent - level) / unit).clamp(-LIMIT, LIMIT)),
             self.features(own).flatten(1),

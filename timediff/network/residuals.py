@@ -47,6 +47,7 @@ class ResidualNetwork(TimeGradNetwork):
         context_length: C, steps before it: a multiple of P.
         lookback: values before an origin that the prior reads.
         num_seasonal: past values of the same season that it reads.
+        num_profiles: for how many lengths of season it reads the mean of many such values.
         level: over how many of the latest values their level is taken.
         num_calendar: calendar features.
     """
@@ -62,6 +63,7 @@ class ResidualNetwork(TimeGradNetwork):
         context_length: int,
         lookback: int,
         num_seasonal: int,
+        num_profiles: int,
         level: int,
         num_calendar: int,
     ):
@@ -75,6 +77,7 @@ class ResidualNetwork(TimeGradNetwork):
                 prediction_length,
                 lookback,
                 num_seasonal,
+                num_profiles,
                 num_calendar,
                 level,
                 o.embedding_dim,
@@ -180,8 +183,9 @@ class ResidualNetwork(TimeGradNetwork):
         """White innovations; see :meth:`TimeGradNetwork.diffused`."""
         return self._white(self.residuals(batch).e, batch.observed)
 
-    def _white(self, e: Tensor, observed: Tensor) -> Tensor:
-        return torch.where(observed, self.whitening(e), 0.0)
+    def _white(self, e: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
+        whole = self.whitening.complete(e, observed, noise)
+        return torch.where(observed, self.whitening(whole), 0.0)
 
     @torch.no_grad()
     def pool(self, batches: Iterable[Batch], independent: int | None) -> Innovations:
@@ -195,7 +199,8 @@ class ResidualNetwork(TimeGradNetwork):
         e, observed, calendar = (torch.cat(part) for part in zip(*parts, strict=True))
         if independent is not None:
             self.whitening.fit(e.flatten(0, 1), observed.flatten(0, 1), independent)
-        return Innovations(self._white(e, observed), observed, calendar)
+        noise = None if observed.all() else torch.randn_like(e)
+        return Innovations(self._white(e, observed, noise), observed, calendar)
 
     def _inputs(
         self, calendar: Float[Tensor, "b t f"], w: Float[Tensor, "b t d"]
