@@ -70,9 +70,9 @@ class HorizonPrior(nn.Module):
         self.embedding: nn.Parameter | None = None
         if embedding_dim:
             self.embedding = nn.Parameter(0.1 * torch.randn(target_dim, embedding_dim))
-        own = self.anchors + (num_seasonal > 1) + num_calendar
+        own = 2 + num_seasonal + 2 * (num_seasonal > 1) + num_calendar
         self.spans = [max(1, p // 2), p, lookback - 1]
-        summary = len(self.spans) + 2 + embedding_dim
+        summary = len(self.spans) + 1 + embedding_dim
         self.features = nn.Linear(own, self.FEATURES)
         self.inlet = nn.Linear(lookback + self.FEATURES * p + summary, width)
         self.norm = nn.LayerNorm(width)
@@ -170,17 +170,16 @@ class HorizonPrior(nn.Module):
         """Location and scale in the units of the data."""
         anchors, level, unit = self._anchors(rows)
         r, p, _ = anchors.shape
-        own = anchors.clamp(-LIMIT, LIMIT)
+        # the long means are anchors only: as inputs they would tell the time of a series that drifts
+        own = torch.cat([anchors[..., :2], anchors[..., self.means :]], -1).clamp(-LIMIT, LIMIT)
         if rows.seasonal.shape[2] > 1:
             own = torch.cat([own, self._spread(anchors).clamp(max=LIMIT)], dim=-1)
         own = torch.cat([soften(own), rows.calendar], dim=-1)
         volatility = self._volatility(rows)
-        standing = (level.squeeze(1) - rows.past) / rows.scale
         summary = [
             soften(((rows.recent - level) / unit).clamp(-LIMIT, LIMIT)),
             self.features(own).flatten(1),
             volatility,
-            standing.clamp(-5.0, 5.0).unsqueeze(1),
             torch.log(rows.unit / rows.scale + 1e-3).unsqueeze(1),
         ]
         if self.embedding is not None:
