@@ -23,7 +23,7 @@ from gluonts.model.evaluation import evaluate_model
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator
 from gluonts.torch.model.predictor import PyTorchPredictor
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from tests.conftest import QUICK, entry, quick_estimator, series
 from timediff import (
@@ -359,6 +359,24 @@ class Counter(Callback):
 
     def on_train_epoch_end(self, trainer, module):
         self.epochs += 1
+
+
+def test_early_stopping_and_checkpoints_of_the_user_are_of_the_diffusion(tmp_path):
+    stop = EarlyStopping("val_loss", patience=1)
+    keep = ModelCheckpoint(dirpath=tmp_path, monitor="val_loss", filename="{epoch}")
+    seen = []
+
+    class See(Callback):
+        def on_fit_start(self, trainer, module):
+            own = [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]
+            kept = [c for c in trainer.callbacks if c is keep]
+            seen.append((module.stage, own[0] is stop, own[0].wait_count, len(own), len(kept)))
+
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [stop, keep, See()]}
+    quick_estimator(trainer_kwargs=kwargs, validation_windows=3).train([entry()])
+    assert seen == [("prior", False, 0, 1, 0), ("diffusion", True, 0, 1, 1)]
+    state = torch.load(keep.best_model_path, weights_only=True)
+    assert "optimizer_states" in state
 
 
 def test_callbacks_are_still_there_in_the_second_training():

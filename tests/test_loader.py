@@ -113,6 +113,26 @@ def test_units_of_constant_and_empty_series_are_positive():
         assert (table > 0).all() and torch.isfinite(table).all()
 
 
+def test_a_series_that_fell_silent_long_ago_goes_on_from_its_last_value():
+    data = entry(400)
+    data["target"][1, 200:] = np.nan
+    store = SeriesStore(read_dataset([data], "h"), PRIOR, for_forecast=True)
+    assert store.lengths[0] == PRIOR.reach < 200
+    rows = store.gather(torch.tensor([0]), torch.tensor(store.lengths)).rows
+    known = rows.series == 1
+    season = data["target"][1, 176:200]
+    assert np.isin(rows.recent[known].numpy(), season).all()
+    np.testing.assert_allclose(rows.past[known][-1], data["target"][1, :200].mean(), rtol=1e-5)
+
+
+def test_a_series_seen_every_other_step_has_a_unit_of_its_own_size():
+    data = entry(400)
+    data["target"][1, ::2] = np.nan
+    store = SeriesStore(read_dataset([data], "h"), dataclasses.replace(PRIOR, seasonal=(25,)))
+    assert store.unit[0, 1] > 0.1 * store.deviation[0, 1]
+    assert store.change[0, 1] == store.deviation[0, 1]  # no change over one step is known
+
+
 def test_before_the_first_value_nothing_is_observed():
     store = SeriesStore(read_dataset([entry(100)], "h"), SPEC)
     batch = store.gather(torch.tensor([0]), torch.tensor([1]))

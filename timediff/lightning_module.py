@@ -34,7 +34,7 @@ class TimeGradModule(pl.LightningModule):
 
     Args:
         network: what is trained.
-        stage: which part of it; one of ``network.stages``.
+        stage: which part of it: ``"prior"`` or ``"diffusion"``.
         total_steps: batches in all, for the course of the learning rate.
     """
 

@@ -40,6 +40,15 @@ class Source(NamedTuple):
         return WindowLoader(self.store, self.windows, size, **kwargs)
 
 
+class BestWeights(ModelCheckpoint):
+    """The callback that keeps the best weights, beside any checkpoint of the user's."""
+
+    @property
+    def state_key(self) -> str:
+        """Another one than the user's checkpoints have."""
+        return "timediff-best-weights"
+
+
 class Training:
     """One run of training.
 
@@ -93,6 +102,8 @@ class Training:
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
         network = module.trained
         network.requires_grad_(False).eval()
+        network.floor.copy_(self.train.store.floor.amin(0))
+        network.whole.copy_(self.train.store.whole.all(0))
         if o.bound_samples:
             for batch in itertools.islice(train, BOUND_BATCHES):
                 if isinstance(batch, Innovations):
@@ -158,7 +169,7 @@ class Training:
         o = self.options
         epochs = o.prior_epochs if stage == "prior" else o.max_epochs
         validated = len(validation) > 0
-        trainer, checkpoint = self._trainer(validated, epochs)
+        trainer, checkpoint = self._trainer(stage, validated, epochs)
         epochs = trainer.max_epochs or epochs
         module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
         started = copy.deepcopy(module.state_dict())
@@ -175,10 +186,14 @@ class Training:
                 module.load_state_dict(started)
         return module, trainer
 
-    def _trainer(self, validated: bool, epochs: int) -> tuple[pl.Trainer, ModelCheckpoint | None]:
+    def _trainer(
+        self, stage: str, validated: bool, epochs: int
+    ) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         """A trainer that writes to the scratch folder only, and the callback that keeps the best.
 
         Args:
+            stage: before the last, the user's checkpoints are left out, and early stopping does
+                not remember what it saw.
             validated: whether there are windows to validate on.
             epochs: how many at most.
         """
@@ -186,9 +201,12 @@ class Training:
         given = {**self.trainer_kwargs}
         callbacks = given.pop("callbacks", None) or []
         callbacks = copy.copy(callbacks) if isinstance(callbacks, list) else [callbacks]
+        if stage != "diffusion":
+            callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
+            callbacks = [copy.deepcopy(c) if isinstance(c, EarlyStopping) else c for c in callbacks]
         checkpoint = None
         if validated and given.get("enable_checkpointing", True):
-            checkpoint = ModelCheckpoint(
+            checkpoint = BestWeights(
                 dirpath=self.scratch, monitor="val_loss", mode="min", save_weights_only=True
             )
             callbacks.append(checkpoint)

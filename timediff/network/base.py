@@ -34,12 +34,7 @@ class TimeGradNetwork(nn.Module, ABC):
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
         inputs: features that the RNN reads at each step.
-
-    Attributes:
-        stages: what is trained one after the other; the last is ``"diffusion"``.
     """
-
-    stages: tuple[str, ...] = ("diffusion",)
 
     def __init__(
         self,
@@ -71,6 +66,11 @@ class TimeGradNetwork(nn.Module, ABC):
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))
         self.register_buffer("high", torch.full((target_dim,), torch.inf))
+        # of all that training saw: the history of a forecast may be too short to tell
+        self.register_buffer("floor", torch.full((target_dim,), torch.inf))
+        self.register_buffer("whole", torch.ones(target_dim, dtype=torch.bool))
+        self.floor: Tensor
+        self.whole: Tensor
         self.low: Tensor
         self.high: Tensor
 

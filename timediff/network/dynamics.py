@@ -75,9 +75,7 @@ class Dynamics(nn.Module):
             self.phi[j] = phi.to(self.phi.dtype)
             self.rho[j] = torch.log(torch.expm1(left.sqrt().clamp(1e-2, 20.0))).to(self.rho.dtype)
 
-    def context(
-        self, series: Tensor | None, calendar: Float[Tensor, "*b p f"]
-    ) -> Float[Tensor, "*b p w"]:
+    def context(self, series: Tensor, calendar: Float[Tensor, "*b p f"]) -> Float[Tensor, "*b p w"]:
         """What step, calendar and series say, for :meth:`forward`; once per forecast.
 
         Args:
@@ -85,7 +83,7 @@ class Dynamics(nn.Module):
             calendar: features of the horizon.
         """
         parts = [self.steps.expand(*calendar.shape[:-1], -1), calendar]
-        if self.embedding is not None and series is not None:
+        if self.embedding is not None:
             own = self.embedding[series].unsqueeze(-2)
             parts.append(own.expand(*calendar.shape[:-1], -1))
         return self.known(torch.cat(parts, dim=-1))

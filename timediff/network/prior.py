@@ -170,7 +170,7 @@ class HorizonPrior(nn.Module):
         """Location and scale in the units of the data."""
         anchors, level, unit = self._anchors(rows)
         r, p, _ = anchors.shape
-        # the long means are anchors only: as inputs they would tell the time of a series that drifts
+        # the long means are no inputs: they would tell the time of a series that drifts
         own = torch.cat([anchors[..., :2], anchors[..., self.means :]], -1).clamp(-LIMIT, LIMIT)
         if rows.seasonal.shape[2] > 1:
             own = torch.cat([own, self._spread(anchors).clamp(max=LIMIT)], dim=-1)

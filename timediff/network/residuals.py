@@ -52,8 +52,6 @@ class ResidualNetwork(TimeGradNetwork):
         num_calendar: calendar features.
     """
 
-    stages = ("prior", "diffusion")
-
     def __init__(
         self,
         options: "Options",
@@ -257,6 +255,7 @@ class ResidualNetwork(TimeGradNetwork):
             paths.append(loc[:, c + j].unsqueeze(1) + scale[:, c + j].unsqueeze(1) * z)
         drawn = torch.stack(paths, dim=2)
         if self.options.bound_samples:
-            drawn = torch.where(batch.whole.unsqueeze(1), drawn.round(), drawn)
-            drawn = drawn.maximum(batch.floor.unsqueeze(1))
+            whole, floor = batch.whole & self.whole, batch.floor.minimum(self.floor)
+            drawn = torch.where(whole.unsqueeze(1), drawn.round(), drawn)
+            drawn = drawn.maximum(floor.unsqueeze(1))
         return drawn
