@@ -37,7 +37,8 @@ def main() -> None:
     p, seed = data.prediction_length, arguments.seed
     print(f"{data.title}: {len(data.columns)} series, {data.train[0]['target'].shape[1]} hours")
 
-    options = {} if arguments.max_epochs is None else {"max_epochs": arguments.max_epochs}
+    number = arguments.max_epochs
+    options = {} if number is None else {"max_epochs": number, "prior_epochs": number}
     estimator = TimeGradEstimator(
         data.freq,
         p,
