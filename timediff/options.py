@@ -36,7 +36,7 @@ class Options:
             0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
         prior_rows: pasts of single series in a batch of the prior's training.
-        prior_lr: learning rate of the prior at its highest.
+        prior_lr: learning rate of the prior at its highest, unless ``max_lr`` is given.
         prior_passes: how often the training of the prior may go over the data at most, counted in
             horizons that do not overlap, of each series; epochs are made shorter, down to two
             batches. None does not limit it.
@@ -44,7 +44,8 @@ class Options:
             the history, if None; ``"published"`` for those of the reference code.
         scaling: without a prior, ``"mean"`` absolute value, ``"standard"``, ``"robust"`` (median,
             quartiles), ``"none"``.
-        scale_window: what a scale is computed from: the whole ``"series"`` or the ``"context"``.
+        scale_window: without a prior, what a scale is computed from: the whole ``"series"`` or
+            the ``"context"``.
         embedding_dim: length of the learned embedding of each series; 0 for none.
         cell: ``"gru"`` or ``"lstm"``.
         hidden_size: units of the RNN.

@@ -38,7 +38,8 @@ class Chain:
     """One run of the reverse chain: the model with its condition, the noise, and the past.
 
     Attributes:
-        past: ``(k, x0)`` of the earlier evaluations of this run, for multistep methods.
+        past: for multistep methods, k and what they keep of the earlier evaluations of this run,
+            ``[*b, D]``: x0, or the slope.
     """
 
     def __init__(self, model: ConditionalDiffusion, condition: object, noise: Noise):
