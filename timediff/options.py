@@ -62,6 +62,8 @@ class Options:
         zero_terminal: rescale the schedule to end in pure noise.
         parameterization: ``"v"``, ``"epsilon"``, ``"x0"``, ``"score"`` or an object.
         loss: ``"l2"``, ``"l1"`` or ``"huber"``.
+        min_snr: weigh the loss of a diffusion step by its signal-to-noise ratio up to this, as an
+            error of x0; None weighs all steps alike, in what the network predicts.
         loss_window: average the loss over ``"all"`` steps of a window, or the ``"horizon"``.
         sampler: ``"adams"``, ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a
             :class:`~timediff.diffusion.Sampler`.
@@ -121,6 +123,7 @@ class Options:
     zero_terminal: bool = False
     parameterization: Plugin = "v"
     loss: str = "l2"
+    min_snr: float | None = None
     loss_window: str = "all"
     sampler: Plugin = "adams"
     steps: int | None = 5
@@ -204,6 +207,7 @@ RANGES = [
     ("dropout", 0.0, 0.99),
     ("cond_dim", 1, _MANY),
     ("diff_steps", 1, _MANY),
+    ("min_snr", 1e-6, float("inf")),
     ("steps", 1, _MANY),
     ("batch_size", 1, _MANY),
     ("num_batches_per_epoch", 1, _MANY),

@@ -99,6 +99,31 @@ def test_the_value_of_the_loss(parameterization, name):
     assert torch.allclose(loss, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("parameterization", ["epsilon", "x0", "v", "score"])
+def test_min_snr_weighs_the_error_of_x0(parameterization):
+    """Weights as in Hang et al. 2023, whatever the network predicts."""
+    gamma, losses, spies = 5.0, [], []
+    for given in (None, gamma):
+        spies.append(Spy())
+        model = ConditionalDiffusion(spies[-1], linear(), parameterization, min_snr=given)
+        generator = torch.Generator().manual_seed(0)
+        x0, h = torch.randn(2, 4000, 3, generator=generator).unbind()
+        losses.append(model.loss(x0, h, torch.Generator().manual_seed(5)))
+    alpha2 = torch.as_tensor(alpha_bar("linear", 10))[..., None]
+    snr = alpha2 / (1 - alpha2)
+    known = {"epsilon": 1 / snr, "x0": 1.0, "v": 1 / (snr + 1), "score": 1 / snr}[parameterization]
+    weight = snr.clamp(max=gamma) * known
+    weight = weight / weight[1:].mean()
+    plain, weighed = losses
+    expected = weight[spies[1].k].float() * plain
+    assert torch.allclose(weighed, expected.to(weighed), rtol=1e-4)
+
+
+def test_min_snr_must_be_positive():
+    with pytest.raises(OptionError, match="min_snr is 0"):
+        ConditionalDiffusion(Constant(0.0), linear(), min_snr=0.0)
+
+
 def test_the_steps_of_the_loss_are_drawn_evenly_and_for_each_row():
     spy = Spy()
     model = ConditionalDiffusion(spy, linear(4))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from timediff.diffusion.denoisers import Denoiser
 from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
 from timediff.diffusion.schedule import NoiseSchedule
+from timediff.errors import OptionError
 from timediff.registry import unknown_name
 from timediff.types import Float, Int, Tensor
 
@@ -37,10 +38,12 @@ class ConditionalDiffusion(nn.Module):
         parameterization: what the network predicts: ``"epsilon"``, ``"x0"``, ``"v"``, ``"score"``
             or an object.
         loss: ``"l2"``, ``"l1"`` or ``"huber"`` (quadratic up to 1, then linear).
+        min_snr: weigh the error of a step, as one of x0, by its signal-to-noise ratio up to this
+            (5 in Hang et al. 2023), instead of all steps alike; the mean weight is 1.
 
     Raises:
-        OptionError: an unknown name, or a network that predicts epsilon or the score under a
-            schedule that ends in pure noise, from which it could not start.
+        OptionError: an unknown name, ``min_snr`` not positive, or a network that predicts epsilon
+            or the score under a schedule that ends in pure noise, from which it could not start.
     """
 
     def __init__(
@@ -49,8 +52,11 @@ class ConditionalDiffusion(nn.Module):
         schedule: NoiseSchedule,
         parameterization: str | Parameterization = "epsilon",
         loss: str = "l2",
+        min_snr: float | None = None,
     ):
         super().__init__()
+        if min_snr is not None and not min_snr > 0:
+            raise OptionError(f"min_snr is {min_snr}, must be positive")
         if loss not in LOSSES:
             raise unknown_name("loss", loss, list(LOSSES))
         self.denoiser, self.schedule = denoiser, schedule
@@ -62,6 +68,15 @@ class ConditionalDiffusion(nn.Module):
                 parameterization,
                 ["x0", "v"],
             )
+
+        self.weights: Tensor | None = None  # of the steps 1 .. K
+        if min_snr is not None:
+            alpha, sigma = schedule(torch.arange(1, schedule.num_steps + 1))
+            one, nothing = torch.ones_like(alpha), torch.zeros_like(alpha)
+            slope = self.parameterization.to_x0(one, nothing, alpha, sigma)
+            weights = slope**2 * (alpha**2 / sigma**2).clamp(max=min_snr)
+            weights = weights / self.parameterization.weight(alpha, sigma)
+            self.weights = weights / weights.mean()
 
     def q_sample(
         self, x0: Float[Tensor, "*b d"], k: Int[Tensor, "*b"], eps: Float[Tensor, "*b d"]
@@ -91,9 +106,10 @@ class ConditionalDiffusion(nn.Module):
         alpha, sigma = self.schedule(k, x0.dtype)
         target = self.parameterization.target(x0, eps, alpha, sigma)
         output = self.denoiser(self.q_sample(x0, k, eps), k, h)
-        return self.parameterization.weight(alpha, sigma) * self.error(
-            output, target, reduction="none"
-        )
+        weight = self.parameterization.weight(alpha, sigma)
+        if self.weights is not None:
+            weight = weight * self.weights.to(x0)[k - 1]
+        return weight * self.error(output, target, reduction="none")
 
     def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
         """Clean data and noise in ``x`` at step k; ``condition`` is ``denoiser.condition(h)``."""

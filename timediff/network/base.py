@@ -62,6 +62,7 @@ class TimeGradNetwork(nn.Module, ABC):
             zero_terminal_snr(schedule) if o.zero_terminal else schedule,
             o.parameterization,
             o.loss,
+            o.min_snr,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))

@@ -1,0 +1,187 @@
+"""How long does it take to draw the paths of a forecast, beside TimeGrad as it is usually written?
+
+    python -m benchmarks.sampling [--series 8 137 370 963] [--presets default fast paper]
+
+100 paths of 24 steps for each of 7 windows, drawn by untrained networks (their weights do not
+change what is computed). The reference is ``benchmarks/reference.py``, in the same run. A chain of
+100 steps for each of 24 steps of the horizon takes hours there, so of the reference some reverse
+steps are timed and multiplied; of a preset with as many steps, the chain of one step of the
+horizon; of the others the whole call of ``predict``. Medians of several, after one to warm up.
+
+``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
+PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
+floor`` is how much of the time taken that is. Memory traffic, activations and noise come on top.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.common import NUM_SAMPLES, write_results
+from benchmarks.reference import EpsilonTheta, ReverseLoop
+from timediff.diffusion import SCHEDULES
+from timediff.options import Options
+from timediff.predictor import TimeGradPredictor, build_network
+from timediff.splits import window_spec
+
+WINDOWS, HORIZON, HISTORY, THREADS = 7, 24, 24 * 70, 2
+MANY = 50  # reverse steps from which the chain of one step of the horizon stands for all
+TIMED = 3  # reverse steps of the reference that are timed
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--series", nargs="+", type=int, default=[8, 137, 370, 963])
+    parser.add_argument("--presets", nargs="+", default=["default", "fast", "paper"])
+    parser.add_argument("--samples", type=int, default=NUM_SAMPLES)
+    parser.add_argument("--repeats", type=int, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    rows = []
+    for device in devices:
+        speed = peak(device)
+        for dim in given.series:
+            reference = None
+            for name in ["reference", *given.presets]:
+                run = Run(name, dim, device, given.samples)
+                seconds, flops = run.time(given.repeats), run.operations()
+                reference = reference or seconds
+                floor = flops / speed
+                row = {
+                    "model": name,
+                    "device": device,
+                    "series": dim,
+                    "rows": WINDOWS * given.samples,
+                    "horizon": HORIZON,
+                    "steps": run.steps,
+                    "seconds": seconds,
+                    "ratio_to_reference": reference / seconds,
+                    "GFLOP": flops / 1e9,
+                    "floor, s": floor,
+                    "of the floor": floor / seconds,
+                    "timed": run.timed,
+                }
+                rows.append(row)
+                print({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+    write_results(given.output, "sampling", title(rows), rows)
+
+
+def title(rows: list[dict[str, Any]]) -> str:
+    """The largest number of series, in a sentence."""
+    table = pd.DataFrame(rows)
+    ours = table[(table["model"] == "default") & (table["device"] == "cpu")]
+    if ours.empty:
+        return "Drawing paths"
+    best = ours.loc[ours["series"].idxmax()]
+    return (
+        f"Drawing paths: the default takes {best['seconds']:.2g} s for {best['series']} series, "
+        f"1/{best['ratio_to_reference']:.0f} of the reference's time"
+    )
+
+
+class Run:
+    """One model, ready to be timed.
+
+    Args:
+        name: a preset, or ``"reference"``.
+        dim: D.
+        device: where it runs.
+        samples: paths of each window.
+    """
+
+    def __init__(self, name: str, dim: int, device: str, samples: int):
+        torch.manual_seed(0)
+        self.device, n = device, WINDOWS * samples
+        options = Options.from_preset("paper" if name == "reference" else name)
+        self.steps = options.steps or options.diff_steps
+        self.call: Callable[[], Any]
+        if name == "reference":
+            cond = options.cond_dim or options.hidden_size
+            loop = ReverseLoop(
+                EpsilonTheta(dim, cond).to(device).eval(),
+                SCHEDULES.build(options.schedule, num_steps=options.diff_steps),
+            )
+            x, h = torch.randn(n, dim, device=device), torch.randn(n, cond, device=device)
+
+            def some() -> None:
+                with torch.no_grad():
+                    for i in range(TIMED):
+                        loop.step(x, self.steps - 1 - i, h, torch.randn_like(x))
+
+            self.call, self.times = some, HORIZON * self.steps / TIMED
+            self.timed = f"{TIMED} of {HORIZON * self.steps} reverse steps"
+            return
+        spec = window_spec(options, "h", HORIZON, HISTORY)
+        network = build_network(options, spec, dim).eval().requires_grad_(False)
+        predictor = TimeGradPredictor(network, spec, device=device)
+        if self.steps >= MANY:
+            network = predictor.network
+            h = torch.randn(WINDOWS, samples, network.encoder.cond_dim, device=device)
+
+            def noise() -> torch.Tensor:
+                return torch.randn(WINDOWS, samples, dim, device=device)
+
+            def chain() -> None:
+                with torch.no_grad():
+                    network.sampler.sample(network.diffusion, h, noise)
+
+            self.call, self.times = chain, float(HORIZON)
+            self.timed = f"1 of {HORIZON} steps of the horizon"
+            return
+        entries = history(dim)
+        self.call = lambda: list(predictor.predict(entries, num_samples=samples, seed=0))
+        self.times, self.timed = 1.0, "predict()"
+
+    def time(self, repeats: int) -> float:
+        """Median seconds of a whole forecast."""
+        return self.times * measure(self.call, repeats, self.device)
+
+    def operations(self) -> float:
+        """Floating-point operations of a whole forecast, in products of matrices."""
+        with FlopCounterMode(display=False) as counter:
+            self.call()
+        return self.times * counter.get_total_flops()
+
+
+def history(dim: int) -> list[dict[str, Any]]:
+    """Seven entries with a daily season, each a day longer than the one before."""
+    rng = np.random.default_rng(0)
+    hours = np.arange(HISTORY)
+    wave = 5 + np.sin(2 * np.pi * hours / 24 + rng.uniform(0, 6, (dim, 1)))
+    target = (wave + 0.1 * rng.standard_normal(wave.shape)).astype(np.float32)
+    start = pd.Period("2024-01-01 00:00", "h")
+    ends = [HISTORY - HORIZON * k for k in reversed(range(WINDOWS))]
+    return [{"start": start, "target": target[:, :end]} for end in ends]
+
+
+def measure(call: Callable[[], Any], repeats: int, device: str) -> float:
+    """Median seconds of several calls, after one to warm up."""
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def peak(device: str, size: int = 2048) -> float:
+    """Operations a second of a large product of matrices, in float32."""
+    a = torch.randn(size, size, device=device)
+    return 2 * size**3 / measure(lambda: a @ a, 5, device)
+
+
+if __name__ == "__main__":
+    main()
