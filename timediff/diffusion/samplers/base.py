@@ -17,6 +17,7 @@ from timediff.errors import OptionError
 from timediff.registry import Registry, unknown_name
 from timediff.types import Float, Tensor
 
+LEAST_SIGNAL = 0.05  # alpha, from which few steps of a network that predicts the noise begin
 SPACINGS = ("uniform", "quadratic", "logsnr")
 
 Noise = Callable[[], Tensor]
@@ -94,6 +95,11 @@ class Sampler(ABC):
         count = top if self.steps is None else self.steps
         if count > top:
             raise OptionError(f"steps is {count}, but the model was trained with {top}: take fewer")
+        if count < top and model.parameterization.needs_signal:
+            # x0 from the noise, divided by next to no signal, would be off by a multiple of the
+            # network's error, and a long step carries it on: begin where there is some signal
+            while top > count and schedule.at(top)[0] < LEAST_SIGNAL:
+                top -= 1
         if self.spacing == "logsnr":
             levels = np.array([schedule.at(k) for k in range(1, top + 1)])
             if schedule.is_zero_terminal:  # K is infinitely far: lay out the steps before it
