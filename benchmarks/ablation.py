@@ -85,12 +85,17 @@ CHANGES = {  # what each is about, for the table
     "prior_members=1 prior_rows=2048": "one prior, batches of twice the size",
     "prior_loss=nll": "the prior by likelihood",
     "prior_balance=0.5": "larger series weigh more",
+    "prior_members=5": "five priors",
+    "validation_windows=0": "nothing held out: no early stopping, every stage kept",
+    "ema_decay=None": "no average of weights",
     "embedding_dim=0": "no embedding of the series",
     "seasonal_values=2": "fewer values of past seasons",
     "prior_dropout=0.0": "no dropout in the prior",
     NO_DIFFUSION: "white noise in place of the diffusion",
     "parameterization=epsilon": "epsilon for v",
     "parameterization=x0": "x0 for v",
+    "zero_terminal=True": "a schedule that ends in pure noise",
+    "min_snr=5.0": "a loss weighted by min-SNR",
     "schedule=linear": "the published schedule for the cosine",
     "loss_window=horizon": "loss on the horizon only",
     "dropout=0.0": "no dropout in the diffusion",
@@ -188,16 +193,18 @@ def report(rows: pd.DataFrame) -> str:
     """Tables in Markdown: scores of the default, and of each change relative to it."""
     parts = ["# What each part of the default is worth", NOTES]
     for name, part in rows.groupby("dataset", sort=True):
-        mean = part.groupby("change", sort=False).mean(numeric_only=True)
-        if "default" not in mean.index:
+        part = beside_the_default(part)
+        if part.empty:
             continue
-        base = mean.loc["default"]
+        mean = part.groupby("change", sort=False).mean(numeric_only=True)
         order = ["default", *[change for change in mean.index if change != "default"]]
         spread = part[part["change"] == "default"].std(numeric_only=True)
         lines = []
         for change in order:
-            own = mean.loc[change]
-            line = {"change": change, "seeds": int((part["change"] == change).sum())}
+            own, seeds = mean.loc[change], part.loc[part["change"] == change, "seed"]
+            same = part[(part["change"] == "default") & part["seed"].isin(seeds)]
+            base = same.mean(numeric_only=True)
+            line = {"change": change, "seeds": len(seeds)}
             for score in SHOWN:
                 plain = change == "default"
                 ratio = f"{own[score] / base[score] - 1:+.1%}"
@@ -205,22 +212,63 @@ def report(rows: pd.DataFrame) -> str:
             line["coverage"] = f"{own['coverage90']:.2f}"
             line["of the sum"] = f"{own['coverage90_sum']:.2f}"
             line["training, s"] = f"{own['train_seconds']:.0f}"
+            line["prediction, s"] = f"{own['predict_seconds']:.2g}"
             line["what it is"] = CHANGES.get(change, "")
             lines.append(line)
-            if change == "default":
+            if change == "default" and len(seeds) > 1:
                 noise = {score: f"± {spread[score] / base[score]:.1%}" for score in SHOWN}
                 lines.append({**dict.fromkeys(line, ""), "change": "its spread", **noise})
         parts += [f"## {name}", markdown(pd.DataFrame(lines)).strip()]
     return "\n\n".join(parts) + "\n"
 
 
+def beside_the_default(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those with whose data set and seed the default was run, too."""
+    known = rows.loc[rows["change"] == "default", ["dataset", "seed"]]
+    return rows.merge(known, on=["dataset", "seed"])
+
+
+def overview(rows: pd.DataFrame) -> str:
+    """A row per change, a column per data set: how much worse, in CRPS and in the energy score.
+
+    Bold where the mean over the seeds is more than twice its standard error away from 0, each seed
+    compared with the default of the same seed.
+    """
+    scores = ["crps", "energy_score"]
+    rows = beside_the_default(rows)
+    table = rows.set_index(KEY)[scores].sort_index()
+    lines = []
+    for change in dict.fromkeys(["default", *CHANGES, *rows["change"]]):
+        line = {"change": change, "what it is": CHANGES.get(change, "")}
+        for name in sorted(set(rows["dataset"])):
+            known = table.xs(name, level="dataset")
+            if change == "default" or change not in known.index.get_level_values("change"):
+                line[name] = "" if change != "default" else " / ".join(SCORE_NAMES)
+                continue
+            own = known.xs(change, level="change")
+            ratio = own / known.xs("default", level="change").loc[own.index] - 1
+            error = ratio.std() / len(ratio) ** 0.5
+            line[name] = " / ".join(
+                f"**{ratio[s].mean():+.1%}**"
+                if abs(ratio[s].mean()) > 2 * error[s]
+                else f"{ratio[s].mean():+.1%}"
+                for s in scores
+            )
+            line[name] += " (1 seed)" if len(ratio) == 1 else ""
+        if any(line[name] for name in set(rows["dataset"])):
+            lines.append(line)
+    return markdown(pd.DataFrame(lines))
+
+
+SCORE_NAMES = ["CRPS", "energy score"]
 NOTES = """\
 Means over the seeds, on windows before the test start, everything trained on what lies before
 these. The first row of a table has the default's scores, the others how much higher (worse) or
-lower (better) each score is; coverage of the 90 % interval should be .90. Differences within the
-spread of the default over its seeds, in the second row, say nothing. Changes of the diffusion keep
-the default's priors, changes of the sampler its models, and their seconds are those of what was
-trained anew (of the whole default, for the sampler). Seconds are of a shared machine, and rough."""
+lower (better) each score is than the default's with the same seeds; coverage of the 90 % interval
+should be .90. Differences within the spread of the default over its seeds, in the second row, say
+nothing. Changes of the diffusion keep the default's priors, changes of the sampler its models, and
+their seconds are those of what was trained anew (of the whole default, for the sampler). Seconds
+are of a shared machine, and rough."""
 
 
 def main() -> None:

@@ -72,6 +72,8 @@ def summary(rows: pd.DataFrame) -> str:
                 line[HEADINGS[column]] = f"{mean.loc[model, column]:.4f}"
             for column in LEVELS:
                 line[HEADINGS[column]] = f"{mean.loc[model, column]:.2f}"
+            for column in ("train_seconds", "predict_seconds"):
+                line[HEADINGS[column]] = amount(mean.loc[model, column])
             lines.append(line)
     return markdown(pd.DataFrame(lines)) if lines else ""
 

@@ -10,6 +10,9 @@ from benchmarks import ablation
 from timediff import load_dataset
 from timediff.options import PRESETS, Options
 
+REST = ["crps_sum", "variogram_score", "coverage90", "coverage90_sum"]
+REST += ["train_seconds", "predict_seconds"]
+
 
 def test_the_test_windows_are_not_touched():
     data = load_dataset("traffic")
@@ -36,9 +39,40 @@ def test_rows_are_added_and_a_table_is_made_of_them(tmp_path, monkeypatch):
     assert rows["change"].tolist() == ["last value", "seasonal naive (168)"]
     assert "traffic" not in out.with_suffix(".md").read_text()  # there is no default beside it
     text = ablation.report(rows.replace({"last value": "default"}))
-    assert "| its spread |" in text
+    assert "| its spread |" not in text  # of one seed
     assert f"| default | 1 | {rows['crps'][0]:.4g} |" in text
     assert f"| {rows['crps'][1] / rows['crps'][0] - 1:+.1%} |" in text
+
+
+def test_the_overview_compares_seed_by_seed_and_marks_what_is_no_chance():
+    def row(change, seed, crps, energy):
+        return {
+            "dataset": "x",
+            "change": change,
+            "seed": seed,
+            "crps": crps,
+            "energy_score": energy,
+        }
+
+    rows = pd.DataFrame(
+        [row("default", seed, value, 10.0) for seed, value in enumerate((1.0, 2.0, 4.0))]
+        + [row("min_snr=5.0", seed, 1.1 * value, 9.0) for seed, value in enumerate((1.0, 2.0, 4.0))]
+        + [row("steps=2", seed, value, 10.0 + seed) for seed, value in enumerate((1.2, 1.8, 4.0))]
+        + [row("lr=1e-3", 1, 1.5, 10.0), row("lr=1e-3", 7, 1.5, 10.0)]  # no default for the last
+    )
+    lines = ablation.overview(rows).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| default",
+        "| min_snr=5.0",
+        "| steps=2",
+        "| lr=1e-3",
+    ]
+    assert "**+10.0%** / **-10.0%**" in lines[3]
+    assert "| +3.3% / +10.0% |" in lines[4]  # their spread is as large
+    assert "| -25.0% / +0.0% (1 seed) |" in lines[5]  # which tells nothing of chance
+    text = ablation.report(rows.assign(**dict.fromkeys(REST, 1.0)))
+    assert "| its spread |  | ± 65.5% |" in text
+    assert "| lr=1e-3 | 1 | -25.0% |" in text
 
 
 def test_priors_and_models_are_taken_over_by_what_leaves_them_alone(monkeypatch):

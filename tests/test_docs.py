@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.ablation import RESULTS, overview
 from tests.test_readme import ROOT, blocks
 from timediff import scores
 
@@ -31,6 +33,12 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
 def test_the_links_of_a_page_lead_somewhere(page):
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert page.parent.joinpath(link).exists(), link
+
+
+def test_the_table_of_what_matters_is_that_of_the_ablation():
+    table = overview(pd.read_csv(RESULTS)).strip()
+    assert len(table.splitlines()) > 20
+    assert table in (ROOT / "docs/what_matters.md").read_text()
 
 
 @pytest.mark.parametrize("page", SCORES, ids=name)
