@@ -65,7 +65,9 @@ def test_one_model_seen_through_each_gives_the_same_samples(sampler):
             return torch.randn(2, 5, 3, generator=generator)
 
         model = ConditionalDiffusion(denoiser, schedule, name)
-        drawn.append(SAMPLERS.build(sampler, steps=7).sample(model, noise(), noise))
+        # the very steps: a mere number of them would begin elsewhere for epsilon and the score
+        built = SAMPLERS.build(sampler, steps=[15, 13, 11, 9, 6, 4, 2])
+        drawn.append(built.sample(model, noise(), noise))
     for other in drawn[1:]:
         assert torch.allclose(drawn[0], other, atol=1e-8)
 
