@@ -61,7 +61,8 @@ class Sampler(ABC):
 
     Args:
         steps: how many steps to take: a number up to K, None for all K, or the very steps to
-            visit, falling, each in 1 .. K (0 is always the end).
+            visit, falling, each in 1 .. K (0 is always the end). A number below K begins,
+            where the network predicts the noise or the score, where alpha is at least 0.05.
         spacing: how a number of steps is laid out: ``"uniform"`` in k, ``"quadratic"`` (denser near
             the data) or ``"logsnr"`` (uniform in the logarithm of alpha / sigma).
 
