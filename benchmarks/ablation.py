@@ -234,33 +234,30 @@ def overview(rows: pd.DataFrame) -> str:
     Bold where the mean over the seeds is more than twice its standard error away from 0, each seed
     compared with the default of the same seed.
     """
-    scores = ["crps", "energy_score"]
-    rows = beside_the_default(rows)
-    table = rows.set_index(KEY)[scores].sort_index()
+    table = beside_the_default(rows).set_index(KEY)[["crps", "energy_score"]].sort_index()
+    names = table.index.unique("dataset")
     lines = []
-    for change in dict.fromkeys(["default", *CHANGES, *rows["change"]]):
-        line = {"change": change, "what it is": CHANGES.get(change, "")}
-        for name in sorted(set(rows["dataset"])):
-            known = table.xs(name, level="dataset")
-            if change == "default" or change not in known.index.get_level_values("change"):
-                line[name] = "" if change != "default" else " / ".join(SCORE_NAMES)
-                continue
-            own = known.xs(change, level="change")
-            ratio = own / known.xs("default", level="change").loc[own.index] - 1
-            error = ratio.std() / len(ratio) ** 0.5
-            line[name] = " / ".join(
-                f"**{ratio[s].mean():+.1%}**"
-                if abs(ratio[s].mean()) > 2 * error[s]
-                else f"{ratio[s].mean():+.1%}"
-                for s in scores
-            )
-            line[name] += " (1 seed)" if len(ratio) == 1 else ""
-        if any(line[name] for name in set(rows["dataset"])):
-            lines.append(line)
+    for change in dict.fromkeys([*CHANGES, *rows["change"]]):
+        cells = {name: _ratios(table.loc[name], change) for name in names}
+        if change != "default" and any(cells.values()):
+            lines.append({"change": change, "what it is": CHANGES.get(change, ""), **cells})
     return markdown(pd.DataFrame(lines))
 
 
-SCORE_NAMES = ["CRPS", "energy score"]
+def _ratios(table: pd.DataFrame, change: str) -> str:
+    """One cell of the overview, from the scores of a data set by change and seed."""
+    if change not in table.index.get_level_values("change"):
+        return ""
+    own = table.loc[change]
+    ratio = own / table.loc["default"].loc[own.index] - 1
+    mean, error = ratio.mean(), ratio.std() / len(ratio) ** 0.5
+    texts = [
+        f"{m:+.1%}" if abs(m) <= 2 * e or len(ratio) == 1 else f"**{m:+.1%}**"
+        for m, e in zip(mean, error, strict=True)
+    ]
+    return " / ".join(texts) + (" (1 seed)" if len(ratio) == 1 else "")
+
+
 NOTES = """\
 Means over the seeds, on windows before the test start, everything trained on what lies before
 these. The first row of a table has the default's scores, the others how much higher (worse) or

@@ -62,14 +62,13 @@ def test_the_overview_compares_seed_by_seed_and_marks_what_is_no_chance():
     )
     lines = ablation.overview(rows).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == [
-        "| default",
         "| min_snr=5.0",
         "| steps=2",
         "| lr=1e-3",
     ]
-    assert "**+10.0%** / **-10.0%**" in lines[3]
-    assert "| +3.3% / +10.0% |" in lines[4]  # their spread is as large
-    assert "| -25.0% / +0.0% (1 seed) |" in lines[5]  # which tells nothing of chance
+    assert "**+10.0%** / **-10.0%**" in lines[2]
+    assert "| +3.3% / +10.0% |" in lines[3]  # their spread is as large
+    assert "| -25.0% / +0.0% (1 seed) |" in lines[4]  # which tells nothing of chance
     text = ablation.report(rows.assign(**dict.fromkeys(REST, 1.0)))
     assert "| its spread |  | ± 65.5% |" in text
     assert "| lr=1e-3 | 1 | -25.0% |" in text

@@ -68,15 +68,18 @@ class ConditionalDiffusion(nn.Module):
                 parameterization,
                 ["x0", "v"],
             )
+        weights = None if min_snr is None else self._min_snr(min_snr)
+        self.register_buffer("weights", weights, persistent=False)
+        self.weights: Float[Tensor, "k 1"] | None
 
-        self.weights: Tensor | None = None  # of the steps 1 .. K
-        if min_snr is not None:
-            alpha, sigma = schedule(torch.arange(1, schedule.num_steps + 1))
-            one, nothing = torch.ones_like(alpha), torch.zeros_like(alpha)
-            slope = self.parameterization.to_x0(one, nothing, alpha, sigma)
-            weights = slope**2 * (alpha**2 / sigma**2).clamp(max=min_snr)
-            weights = weights / self.parameterization.weight(alpha, sigma)
-            self.weights = weights / weights.mean()
+    def _min_snr(self, most: float) -> Float[Tensor, "k 1"]:
+        """What the errors of the steps 1 .. K weigh beside the parameterization's own weight."""
+        alpha, sigma = self.schedule(torch.arange(1, self.schedule.num_steps + 1))
+        one, nothing = torch.ones_like(alpha), torch.zeros_like(alpha)
+        slope = self.parameterization.to_x0(one, nothing, alpha, sigma)
+        weights = slope**2 * (alpha**2 / sigma**2).clamp(max=most)
+        weights = weights / self.parameterization.weight(alpha, sigma)
+        return weights / weights.mean()
 
     def q_sample(
         self, x0: Float[Tensor, "*b d"], k: Int[Tensor, "*b"], eps: Float[Tensor, "*b d"]
@@ -108,7 +111,7 @@ class ConditionalDiffusion(nn.Module):
         output = self.denoiser(self.q_sample(x0, k, eps), k, h)
         weight = self.parameterization.weight(alpha, sigma)
         if self.weights is not None:
-            weight = weight * self.weights.to(x0)[k - 1]
+            weight = weight * self.weights[k - 1].to(x0.dtype)
         return weight * self.error(output, target, reduction="none")
 
     def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
