@@ -10,15 +10,8 @@ import torch
 from tests.conftest import entry
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
-from timediff.loader import (
-    PoolLoader,
-    SeriesStore,
-    WindowLoader,
-    WindowSpec,
-    fill_gaps,
-    past_means,
-    seasonal_means,
-)
+from timediff.history import fill_gaps, past_means, seasonal_means
+from timediff.loader import PoolLoader, SeriesStore, WindowLoader, WindowSpec
 from timediff.network import Innovations
 from timediff.seasonality import (
     calendar,

@@ -1,0 +1,80 @@
+"""What a window knows of the history before it: gaps filled, and means of the long past."""
+
+import numpy as np
+import pandas as pd
+
+PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
+
+
+def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
+    """Gaps filled from the past only: the last value for a short gap, else the last season's.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        season: steps of a season, or None.
+
+    Returns:
+        ``(T, D)`` without NaN; before the first value of a series, its mean (0 if it has none).
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    frame = pd.DataFrame(values)
+    if season is not None:
+        frame = frame.ffill(limit=max(1, season // 12))
+        frame = frame.fillna(frame.groupby(np.arange(len(frame)) % season).ffill())
+    observed = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
+    frame = frame.ffill()
+    return frame.fillna(dict(enumerate(observed))).to_numpy(values.dtype)
+
+
+def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:
+    """The mean of what was observed before each step, and before the one after the end.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        skipped: leave out the result for so many first steps.
+
+    Returns:
+        ``(T - skipped + 1, D)``; where nothing was observed before, the mean of the series.
+    """
+    observed, known = ~np.isnan(values), np.nan_to_num(values).astype(np.float64)
+    before = slice(0, skipped)
+    total = np.concatenate([known[before].sum(0, keepdims=True), known[skipped:]]).cumsum(0)
+    count = np.concatenate([observed[before].sum(0, keepdims=True), observed[skipped:]]).cumsum(0)
+    mean = known.sum(0) / np.maximum(observed.sum(0), 1)
+    return np.where(count > 0, total / np.maximum(count, 1), mean).astype(values.dtype)
+
+
+def seasonal_means(
+    values: np.ndarray, season: int, first: int, skipped: int, future: int
+) -> np.ndarray:
+    """The mean of up to ``PROFILE_SEASONS`` values of the same season before each step.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        season: steps of a season.
+        first: how many seasons ago the latest value lies that may be read.
+        skipped: leave out the result for so many first steps.
+        future: steps after the end to add.
+
+    Returns:
+        ``(T - skipped + future, D)``, NaN where nothing was observed.
+    """
+    length, dim = values.shape
+    reach = season * (first + PROFILE_SEASONS)
+    begin = max(0, skipped - reach)  # what lies before is not read
+    padded = np.full((-(-(length - begin + future) // season) * season, dim), np.nan)
+    padded[: length - begin] = values[begin:]
+    cycles = padded.reshape(-1, season, dim)
+
+    def window(x: np.ndarray) -> np.ndarray:
+        """Sums over the cycles ``first`` to ``first + PROFILE_SEASONS - 1`` before each."""
+        sums = np.concatenate([np.zeros((1, season, dim)), x.cumsum(0)])
+        n = len(x)
+        high = np.clip(np.arange(n) - first + 1, 0, n)
+        return sums[high] - sums[np.clip(high - PROFILE_SEASONS, 0, n)]
+
+    total, count = window(np.nan_to_num(cycles)), window(~np.isnan(cycles))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(-1, dim)
+    return mean[skipped - begin : length - begin + future].astype(values.dtype)
