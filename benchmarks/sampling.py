@@ -5,8 +5,8 @@
 100 paths of 24 steps for each of 7 windows, drawn by untrained networks (their weights do not
 change what is computed). The reference is ``benchmarks/reference.py``, in the same run. A chain of
 100 steps for each of 24 steps of the horizon takes hours there, so of the reference some reverse
-steps are timed and multiplied; of a preset with as many steps, the chain of one step of the
-horizon; of the others the whole call of ``predict``. Medians of several, after one to warm up.
+steps are timed and multiplied; of a preset with as many steps, a horizon of one step; of the others
+the whole call of ``predict``. Medians of several, after one to warm up.
 
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
 PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
@@ -20,20 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import NUM_SAMPLES, write_results
 from benchmarks.reference import EpsilonTheta, ReverseLoop
+from benchmarks.untrained import FREQ, entries, untrained
 from timediff.diffusion import SCHEDULES
+from timediff.entries import read_entry
 from timediff.options import Options
-from timediff.predictor import TimeGradPredictor, build_network
-from timediff.splits import window_spec
 
 WINDOWS, HORIZON, HISTORY, THREADS = 7, 24, 24 * 70, 2
-MANY = 50  # reverse steps from which the chain of one step of the horizon stands for all
+MANY = 50  # reverse steps from which one step of the horizon stands for all
 TIMED = 3  # reverse steps of the reference that are timed
 
 
@@ -122,25 +121,16 @@ class Run:
             self.call, self.times = some, HORIZON * self.steps / TIMED
             self.timed = f"{TIMED} of {HORIZON * self.steps} reverse steps"
             return
-        spec = window_spec(options, "h", HORIZON, HISTORY)
-        network = build_network(options, spec, dim).eval().requires_grad_(False)
-        predictor = TimeGradPredictor(network, spec, device=device)
+        horizon = 1 if self.steps >= MANY else HORIZON
+        predictor = untrained(name, dim, horizon, HISTORY, device)
+        windows = entries(dim, HISTORY, WINDOWS, HORIZON)
         if self.steps >= MANY:
-            network = predictor.network
-            h = torch.randn(WINDOWS, samples, network.encoder.cond_dim, device=device)
-
-            def noise() -> torch.Tensor:
-                return torch.randn(WINDOWS, samples, dim, device=device)
-
-            def chain() -> None:
-                with torch.no_grad():
-                    network.sampler.sample(network.diffusion, h, noise)
-
-            self.call, self.times = chain, float(HORIZON)
-            self.timed = f"1 of {HORIZON} steps of the horizon"
+            batch = predictor.gather([read_entry(e, i, FREQ) for i, e in enumerate(windows)])
+            seeds = torch.arange(WINDOWS)
+            self.call = lambda: predictor.network.sample(batch, samples, seeds)
+            self.times, self.timed = float(HORIZON), f"1 of {HORIZON} steps of the horizon"
             return
-        entries = history(dim)
-        self.call = lambda: list(predictor.predict(entries, num_samples=samples, seed=0))
+        self.call = lambda: list(predictor.predict(windows, num_samples=samples, seed=0))
         self.times, self.timed = 1.0, "predict()"
 
     def time(self, repeats: int) -> float:
@@ -152,17 +142,6 @@ class Run:
         with FlopCounterMode(display=False) as counter:
             self.call()
         return self.times * counter.get_total_flops()
-
-
-def history(dim: int) -> list[dict[str, Any]]:
-    """Seven entries with a daily season, each a day longer than the one before."""
-    rng = np.random.default_rng(0)
-    hours = np.arange(HISTORY)
-    wave = 5 + np.sin(2 * np.pi * hours / 24 + rng.uniform(0, 6, (dim, 1)))
-    target = (wave + 0.1 * rng.standard_normal(wave.shape)).astype(np.float32)
-    start = pd.Period("2024-01-01 00:00", "h")
-    ends = [HISTORY - HORIZON * k for k in reversed(range(WINDOWS))]
-    return [{"start": start, "target": target[:, :end]} for end in ends]
 
 
 def measure(call: Callable[[], Any], repeats: int, device: str) -> float:

@@ -1,7 +1,6 @@
 """What a window knows of the history before it: gaps filled, and means of the long past."""
 
 import numpy as np
-import pandas as pd
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
 
@@ -19,13 +18,27 @@ def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
     missing = np.isnan(values)
     if not missing.any():
         return values
-    frame = pd.DataFrame(values)
+    mean = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
     if season is not None:
-        frame = frame.ffill(limit=max(1, season // 12))
-        frame = frame.fillna(frame.groupby(np.arange(len(frame)) % season).ffill())
-    observed = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
-    frame = frame.ffill()
-    return frame.fillna(dict(enumerate(observed))).to_numpy(values.dtype)
+        values = _carry(values, max(1, season // 12))
+        length, dim = values.shape
+        cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
+        cycles.reshape(-1, dim)[:length] = values
+        values = _carry(cycles).reshape(-1, dim)[:length]
+    values = _carry(values)
+    return np.where(np.isnan(values), mean.astype(values.dtype), values)
+
+
+def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
+    """The last value carried forward along the first axis, at most so far."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    time = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    last = np.maximum.accumulate(np.where(missing, 0, time), axis=0)
+    if limit is not None:
+        last = np.where(time - last > limit, time, last)
+    return np.take_along_axis(values, last, axis=0)
 
 
 def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:

@@ -107,7 +107,7 @@ class SeriesStore:
         )
         known = [torch.cat(part) for part in zip(*moments, strict=True)]
         self.loc, self.scale, self.floor, self.whole = known[:4]
-        self.mean, self.deviation, self.unit, self.change = known[4:]
+        self.deviation, self.unit, self.change = known[4:]
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
 
@@ -139,11 +139,11 @@ class SeriesStore:
         """What is known of each series as a whole, each ``[1, D]``."""
         spec, observed = self.spec, ~x.isnan()
         loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
-        mean, deviation = SCALERS["standard"](x.nan_to_num(0.0), observed)
+        _, deviation = SCALERS["standard"](x.nan_to_num(0.0), observed)
         floor = torch.where((x < 0).any(0, keepdim=True), -torch.inf, 0.0)
         whole = ((x == x.round()) | ~observed).all(0, keepdim=True)
         if not spec.lookback:
-            return loc, scale, floor, whole, mean, deviation, deviation, deviation
+            return loc, scale, floor, whole, deviation, deviation, deviation
 
         def error(distance: int) -> Tensor:
             """Mean absolute change over so many steps; NaN where it is not known."""
@@ -156,7 +156,7 @@ class SeriesStore:
         simple += [error(distance) for distance in spec.seasonal if distance < len(x)]
         unit = torch.cat(simple).nan_to_num(torch.inf).amin(0, keepdim=True)
         unit, change = (torch.where(v.isfinite(), v, deviation) for v in (unit, change))
-        return loc, scale, floor, whole, mean, deviation, unit, change
+        return loc, scale, floor, whole, deviation, unit, change
 
     def gather(self, entry: Int[Tensor, "b"], start: Int[Tensor, "b"]) -> Batch:
         """Windows of the given entries whose horizons start at the given steps (0 the first)."""
@@ -209,7 +209,6 @@ class SeriesStore:
         tables = {
             "unit": self.unit,
             "change": self.change,
-            "loc": self.mean,
             "scale": self.deviation,
         }
         if series is None:

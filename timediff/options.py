@@ -78,6 +78,8 @@ class Options:
         num_batches_per_epoch: batches of an epoch, at most.
         passes: as ``prior_passes``, of the diffusion, in horizons of all series.
         max_epochs: epochs in which the diffusion is trained, unless stopped early.
+        diffusion_runs: how often the diffusion is trained, each time from other random weights;
+            kept is the one with the lowest energy score of its paths of the held-out windows.
         lr: learning rate at its highest.
         max_lr: peak of a one-cycle learning rate; None takes ``lr``, after a short
             rise, and lets it fall to 0.
@@ -89,7 +91,9 @@ class Options:
             history; 0 trains on everything to the end. Their windows overlap: four or more begin
             within a horizon.
         patience: epochs without a better validation loss before training stops.
-        prediction_batch: windows drawn at a time when predicting.
+        prediction_batch: windows drawn at a time when predicting, at most.
+        memory_budget: GiB that pasts and paths may take when predicting, beside the data and the
+            network: fewer windows at a time are drawn where they would take more.
     """
 
     context_length: int | None = None
@@ -134,6 +138,7 @@ class Options:
     num_batches_per_epoch: int = 50
     passes: float | None = 40.0
     max_epochs: int = 10
+    diffusion_runs: int = 3
     lr: float = 5e-3
     max_lr: float | None = None
     weight_decay: float = 1e-6
@@ -142,6 +147,7 @@ class Options:
     validation_windows: int = 14
     patience: int = 10
     prediction_batch: int = 32
+    memory_budget: float = 4.0
 
     def __post_init__(self) -> None:
         if self.lags is not None and not isinstance(self.lags, str):
@@ -213,6 +219,7 @@ RANGES = [
     ("num_batches_per_epoch", 1, _MANY),
     ("passes", 0.0, float("inf")),
     ("max_epochs", 1, _MANY),
+    ("diffusion_runs", 1, _MANY),
     ("lr", 1e-12, 1.0),
     ("max_lr", 1e-12, 1.0),
     ("weight_decay", 0.0, 1.0),
@@ -221,6 +228,7 @@ RANGES = [
     ("validation_windows", 0, _MANY),
     ("patience", 1, _MANY),
     ("prediction_batch", 1, _MANY),
+    ("memory_budget", 1e-9, float("inf")),
 ]
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -233,6 +241,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prior_passes": 40.0,
         "max_epochs": 5,
         "passes": 20.0,
+        "diffusion_runs": 1,
         "steps": 3,
     },
     "best": {
@@ -241,6 +250,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "prior_passes": 180.0,
         "max_epochs": 15,
         "passes": 60.0,
+        "diffusion_runs": 6,
         "steps": 10,
     },
     # TimeGrad exactly as published (Rasul et al. 2021, and the authors' notebook)
@@ -270,6 +280,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_batches_per_epoch": 100,
         "passes": None,
         "max_epochs": 20,
+        "diffusion_runs": 1,
         "lr": 1e-3,
         "max_lr": 1e-2,
         "weight_decay": 1e-6,

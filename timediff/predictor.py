@@ -21,7 +21,7 @@ from timediff.entries import Panel, read_entry
 from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
 from timediff.forecast import JointForecast
 from timediff.loader import SeriesStore, WindowSpec
-from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
+from timediff.network import Batch, Dynamics, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.options import Options
 from timediff.seasonality import num_calendar
 
@@ -171,23 +171,36 @@ class TimeGradPredictor(PyTorchPredictor):
     ) -> Iterator[JointForecast]:
         entries = enumerate(dataset)
         self.network.eval()
-        while chunk := list(islice(entries, self.batch_size)):
+        budget = self.network.options.memory_budget * 2**30
+        at_once = max(1, min(self.batch_size, int(budget // self._window_bytes(num_samples))))
+        while chunk := list(islice(entries, at_once)):
             panels = [read_entry(entry, i, self.spec.freq) for i, entry in chunk]
             for panel in panels:
                 self._check(panel)
-            store = SeriesStore(panels, self.spec, for_forecast=True)
-            ends = torch.tensor(store.lengths)
-            batch = store.gather(torch.arange(len(panels)), ends)
-            batch = _to(batch, self.device)
-            generators = [
-                torch.Generator(self.device).manual_seed(
-                    int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1)
-                )
-                for i, _ in chunk
-            ]
-            samples = self.network.sample(batch, num_samples, generators).cpu().numpy()
+            batch = self.gather(panels)
+            own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
+            seeds = torch.from_numpy((np.concatenate(own) >> np.uint64(1)).astype(np.int64))
+            samples = self.network.sample(batch, num_samples, seeds).cpu().numpy()
             for panel, paths in zip(panels, samples, strict=True):
                 yield self._forecast(panel, paths)
+
+    def gather(self, panels: list[Panel]) -> Batch:
+        """The windows after the ends of these entries, on the device."""
+        store = SeriesStore(panels, self.spec, for_forecast=True)
+        batch = store.gather(torch.arange(len(panels)), torch.tensor(store.lengths))
+        return _to(batch, self.device)
+
+    def _window_bytes(self, num_samples: int) -> int:
+        """About what one window takes: its history, its pasts, its paths as drawn and as given."""
+        spec = self.spec
+        p, window = spec.prediction_length, spec.context_length + spec.prediction_length
+        history = (spec.reach + p) * (4 + 2 * len(spec.profiles))
+        pasts = 3 * window * len(spec.lags)
+        if spec.lookback:
+            step = len(spec.seasonal) + len(spec.profiles)
+            pasts = 2 * len(spec.blocks) * (spec.lookback + p * step) + p * Dynamics.WIDTH
+        paths = 3 * num_samples * p
+        return 4 * self.network.target_dim * (history + pasts + paths)
 
     def _check(self, panel: Panel) -> None:
         """Raise a DataError unless this entry can be forecast."""

@@ -17,13 +17,17 @@ from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, SeriesStore, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
 from timediff.options import Options
+from timediff.predictor import build_network
+from timediff.scores import energy_score
 from timediff.types import Tensor
 
 logger = logging.getLogger(__name__)
 
 START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
+BATCH_ROWS = 2**16  # of them read at a time
 BOUND_BATCHES = 50  # from which the range of samples is taken
+ENERGY_SAMPLES, ENERGY_WINDOWS = 50, 4  # paths of a held-out window, windows at a time
 
 Loader = WindowLoader | PoolLoader
 
@@ -100,6 +104,17 @@ class Training:
             train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
             validation = self.held_out.batches(o.batch_size)
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
+        if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
+            start = module.trained
+            best = self._energy(start)
+            for _ in range(o.diffusion_runs - 1):
+                other = self.stage("diffusion", self._again(start), train, validation, again=True)
+                energy = self._energy(other[0].trained)
+                logger.info(
+                    "energy score of the held-out windows: %s, best so far %s", energy, best
+                )
+                if energy < best:
+                    best, (module, trainer) = energy, other
         network = module.trained
         network.requires_grad_(False).eval()
         network.floor.copy_(self.train.store.floor.amin(0))
@@ -146,16 +161,44 @@ class Training:
             whiten: fit the whitening to the former.
         """
         o, (store, windows, _) = self.options, self.train
-        count = max(o.batch_size, POOL_ROWS // (len(store.spec.blocks) * network.target_dim))
+        rows = len(store.spec.blocks) * network.target_dim
+        size = max(1, min(o.batch_size, BATCH_ROWS // rows))
+        count = max(o.batch_size, POOL_ROWS // rows)
         pick = torch.randperm(len(windows), generator=self.generator)[:count]
 
         def whole(source: Source) -> Iterator[Batch]:
-            return (b for b in source.batches(o.batch_size) if isinstance(b, Batch))
+            return (b for b in source.batches(size) if isinstance(b, Batch))
 
         pool = network.pool(whole(Source(store, windows[pick])), self.steps if whiten else None)
         if not len(self.held_out.windows):
             return pool, Innovations(*(part[:0] for part in pool))
         return pool, network.pool(whole(self.held_out), None)
+
+    def _again(self, network: TimeGradNetwork) -> TimeGradNetwork:
+        """The same network before the diffusion's stage, from other random weights of it."""
+        other = build_network(self.options, self.train.store.spec, network.target_dim)
+        own = {id(p) for p in network.stage_parameters("diffusion")}
+        names = {name for name, p in network.named_parameters() if id(p) in own}
+        known = {name: t for name, t in network.state_dict().items() if name not in names}
+        other.load_state_dict(known, strict=False)
+        return other
+
+    def _energy(self, network: TimeGradNetwork) -> float:
+        """Of whole paths of the held-out windows, all series in their units alike."""
+        store, windows, overlap = self.held_out
+        windows = windows[:: max(1, round(overlap / 2))]  # the others say little more
+        was_training, p = network.training, network.prediction_length
+        network.eval()
+        scores: list[Tensor] = []
+        for batch in Source(store, windows).batches(ENERGY_WINDOWS):
+            assert isinstance(batch, Batch)
+            seeds = len(scores) * ENERGY_WINDOWS + torch.arange(len(batch.target))
+            unit = store.unit.mean(0)
+            paths = network.sample(batch, ENERGY_SAMPLES, seeds) / unit
+            target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
+            scores.append(energy_score(paths, target, fair=True, over="path", reduction="none"))
+        network.train(was_training)
+        return float(torch.cat(scores).nanmean())
 
     def stage(
         self,
@@ -164,12 +207,14 @@ class Training:
         train: Loader,
         validation: Loader,
         ckpt_path: str | None = None,
+        again: bool = False,
     ) -> tuple[TimeGradModule, pl.Trainer]:
-        """Train one stage; its start is kept unless what was trained is better."""
+        """Train one stage, for the first time or again; its start is kept unless it is beaten."""
         o = self.options
         epochs = o.prior_epochs if stage == "prior" else o.max_epochs
         validated = len(validation) > 0
-        trainer, checkpoint = self._trainer(stage, validated, epochs)
+        whole = stage == "diffusion" and not again
+        trainer, checkpoint = self._trainer(validated, epochs, whole)
         epochs = trainer.max_epochs or epochs
         module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
         started = copy.deepcopy(module.state_dict())
@@ -187,21 +232,21 @@ class Training:
         return module, trainer
 
     def _trainer(
-        self, stage: str, validated: bool, epochs: int
+        self, validated: bool, epochs: int, whole: bool
     ) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         """A trainer that writes to the scratch folder only, and the callback that keeps the best.
 
         Args:
-            stage: before the last, the user's checkpoints are left out, and early stopping does
-                not remember what it saw.
             validated: whether there are windows to validate on.
             epochs: how many at most.
+            whole: with the user's checkpoints, and early stopping that remembers what it saw: in
+                the first run of the diffusion, not of what comes before and after.
         """
         o = self.options
         given = {**self.trainer_kwargs}
         callbacks = given.pop("callbacks", None) or []
         callbacks = copy.copy(callbacks) if isinstance(callbacks, list) else [callbacks]
-        if stage != "diffusion":
+        if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
             callbacks = [copy.deepcopy(c) if isinstance(c, EarlyStopping) else c for c in callbacks]
         checkpoint = None

@@ -89,7 +89,6 @@ def rows(level: float = 0.0, seasonal: int = SEASONAL, number: int = 50) -> Rows
         series=torch.randint(3, (number,), generator=g),
         unit=0.5 * one,
         change=one,
-        loc=level * one,
         scale=one,
     )
 
@@ -149,7 +148,6 @@ def test_the_prior_moves_with_the_level_and_the_unit(seasonal, level):
         profile=level + 4 * past.profile,
         past=level + 4 * past.past,
         **{name: 4 * getattr(past, name) for name in ("unit", "change", "scale")},
-        loc=level + 4 * past.loc,
     )
     loc_there, scale_there = made(other)
     torch.testing.assert_close(loc_there, level + 4 * loc, rtol=1e-4, atol=2e-3)
@@ -238,6 +236,11 @@ def correlated(number: int) -> torch.Tensor:
     return noise @ torch.tensor([[2.0, 0, 0, 0], [1, 1, 0, 0], [0, 0.5, 1, 0], [0, 0, 0, 0.1]]).T
 
 
+def covariance_of(whitening: Whitening) -> torch.Tensor:
+    root = whitening.back(torch.eye(len(whitening.deviation)))
+    return root.T @ root
+
+
 def test_whitening_makes_white_and_goes_back():
     e = correlated(50_000)
     whitening = Whitening(4)
@@ -247,11 +250,28 @@ def test_whitening_makes_white_and_goes_back():
     assert torch.allclose(whitening.back(whitening(e)), e, atol=1e-4)
 
 
+@pytest.mark.parametrize("number", [40, 5000])  # fewer and more than there are series
+def test_whitening_of_few_principal_components_is_the_best_of_its_kind(number):
+    """Of factors and noise that is alike: the components are kept, the rest is averaged."""
+    generator = torch.Generator().manual_seed(0)
+    loadings = 2 * torch.nn.functional.normalize(torch.randn(60, 3, generator=generator))
+    factors = torch.randn(number, 3, generator=generator)
+    e = factors @ loadings.T + torch.randn(number, 60, generator=generator)
+    whole, few = Whitening(60), Whitening(60, rank=3)
+    for whitening in (whole, few):
+        whitening.fit(e, torch.ones_like(e, dtype=torch.bool), len(e))
+        assert torch.allclose(whitening.back(whitening(e)), e, atol=2e-3)
+    ours, exact = covariance_of(few), covariance_of(whole)
+    assert torch.allclose(ours.diagonal(), exact.diagonal(), rtol=1e-3)
+    truth = loadings @ loadings.T + torch.eye(60)
+    assert (ours - truth).norm() < 1.1 * (exact - truth).norm()
+
+
 def test_whitening_does_not_trust_few_observations():
     few = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))  # independent
     whitening = Whitening(40)
     whitening.fit(few, torch.ones_like(few, dtype=torch.bool), len(few))
-    covariance = whitening.root @ whitening.root.T
+    covariance = covariance_of(whitening)
     scale = covariance.diagonal().sqrt()
     correlation = covariance / scale / scale[:, None] - torch.eye(40)
     assert correlation.abs().max() < 0.35  # where the sample's own reach 0.8
@@ -261,13 +281,13 @@ def test_whitening_does_not_trust_few_observations():
 def test_whitening_leaves_out_what_was_not_observed():
     e = correlated(5000)
     observed = torch.rand(e.shape, generator=torch.Generator().manual_seed(1)) < 0.8
-    roots = []
+    found = []
     for poison in (0.0, float("nan")):
         whitening = Whitening(4)
         whitening.fit(torch.where(observed, e, poison), observed, len(e))
-        roots.append(whitening.root)
-    assert torch.equal(*roots)
-    assert torch.allclose(roots[0] @ roots[0].T, torch.cov(e.T), atol=0.25)
+        found.append(covariance_of(whitening))
+    assert torch.equal(*found)
+    assert torch.allclose(found[0], torch.cov(e.T), atol=0.25)
 
 
 def gappy(number: int) -> tuple[Whitening, torch.Tensor, torch.Tensor]:
@@ -281,7 +301,7 @@ def gappy(number: int) -> tuple[Whitening, torch.Tensor, torch.Tensor]:
 
 def test_what_is_missing_is_filled_with_its_conditional_mean():
     whitening, e, observed = gappy(200)
-    covariance = whitening.root @ whitening.root.T
+    covariance = covariance_of(whitening)
     filled = whitening.complete(torch.where(observed, e, 1e6), observed)
     for row, known, got in zip(e, observed, filled, strict=True):
         inner = covariance[known][:, known]
@@ -300,12 +320,15 @@ def test_gaps_leave_the_innovations_of_the_other_series_white():
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_a_repeated_state_goes_on_like_the_one_it_came_from(cell):
+def test_a_state_of_many_paths_goes_on_like_the_one_it_came_from(cell):
     torch.manual_seed(0)
     encoder = Encoder(4, cell, hidden_size=6, num_layers=2, cond_dim=5)
     past, next_step = torch.randn(3, 8, 4), torch.randn(3, 1, 4)
     _, state = encoder(past)
     h, _ = encoder(next_step, state)
-    paths, _ = encoder(next_step.repeat_interleave(4, 0), encoder.repeat(state, 4))
+    which = torch.tensor([2, 0, 0, 1])
+    paths, _ = encoder(next_step[which], encoder.select(state, which))
     assert h.shape == (3, 1, 5)
-    assert torch.allclose(paths, h.repeat_interleave(4, 0), atol=1e-6)
+    assert torch.allclose(paths, h[which], atol=1e-6)
+    apart = [encoder(past[i : i + 1])[1] for i in range(3)]
+    assert torch.allclose(encoder(next_step, encoder.join(apart))[0], h, atol=1e-6)

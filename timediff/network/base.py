@@ -1,8 +1,7 @@
 """What all networks have: an RNN over the past conditions a diffusion of the next vector."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +14,45 @@ from timediff.diffusion import (
     Sampler,
     zero_terminal_snr,
 )
+from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.encoder import Encoder
-from timediff.types import Float
+from timediff.types import Float, Int
 
 if TYPE_CHECKING:
     from timediff.options import Options
 
-Generators = torch.Generator | Sequence[torch.Generator] | None
+MOST_PATHS, POSITIONS = 400, 2**15  # drawn at a time on the CPU: paths, and paths × series
+POSITION_BYTES = 1024  # that one series of a path takes while it is drawn, about
+
+
+def block_size(target_dim: int) -> int:
+    """Paths drawn at a time on the CPU: hundreds, as many are usually wanted of a window."""
+    return min(MOST_PATHS, max(1, round(POSITIONS / target_dim / 100)) * 100)
+
+
+class Past(NamedTuple):
+    """What the paths of ``b`` windows start from.
+
+    Attributes:
+        state: of the RNN, after the context.
+        calendar: features of the horizon.
+        parts: whatever else a network keeps of each window, windows first.
+    """
+
+    state: Any
+    calendar: Float[Tensor, "b p f"]
+    parts: tuple[Tensor, ...]
+
+    @staticmethod
+    def join(several: "list[Past]") -> "Past":
+        """Those of several batches as those of one."""
+        states, calendars, parts = zip(*several, strict=True)
+        return Past(
+            Encoder.join(list(states)),
+            torch.cat(calendars),
+            tuple(torch.cat(part) for part in zip(*parts, strict=True)),
+        )
 
 
 class TimeGradNetwork(nn.Module, ABC):
@@ -96,26 +126,63 @@ class TimeGradNetwork(nn.Module, ABC):
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """What the diffusion models of these windows; 0 where nothing was observed."""
 
-    @abstractmethod
+    @torch.no_grad()
     def sample(
         self,
         batch: Batch,
         num_samples: int,
-        generator: Generators = None,
+        seeds: Int[Tensor, "b"] | None = None,
         sampler: Sampler | None = None,
     ) -> Float[Tensor, "b s p d"]:
         """Joint sample paths of the horizon.
 
-        The history is encoded once and its state repeated for the paths; then, step by step, the
-        reverse chain draws the next vector of every path.
+        The history of a window is read once, for all of its paths; then, step by step, the reverse
+        chain draws the next vector of every path. On a CPU the histories are read one by one, and
+        the paths drawn in blocks of one size: there the last bits of a product of matrices depend
+        on its size, and a path must not depend on what is drawn beside it.
 
         Args:
             batch: windows whose context is known.
             num_samples: S, paths of each window.
-            generator: source of the noise: one per window makes the paths of a window independent
-                of what else is in the batch; or one for all; the global one if None.
+            seeds: of the noise, one for each window, from 0 to 2^63 - 1; from the global generator
+                if None.
             sampler: another one than the options name.
         """
+        sampler, device = sampler or self.sampler, batch.target.device
+        num, total = len(batch.target), len(batch.target) * num_samples
+        if seeds is None:
+            seeds = torch.randint(2**62, (num,))
+        seeds = seeds.to(device)
+        one_by_one = device.type == "cpu"
+        read = [self._read(part) for part in batch.split(1 if one_by_one else num)]
+        past = Past.join(read)
+        if one_by_one:
+            size = block_size(self.target_dim)
+        else:
+            size = int(self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES))
+            size = max(1, min(size, total))
+        drawn = batch.target.new_empty(total, self.prediction_length, self.target_dim)
+        for first in range(0, total, size):
+            number = torch.arange(first, first + size, device=device).clamp(max=total - 1)
+            window, path = number // num_samples, number % num_samples
+            noise = PathNoise(seeds[window], path, self.target_dim, drawn.dtype)
+            paths = self._draw(past, window, noise, sampler)
+            drawn[first : first + size] = paths[: total - first]
+        return self._finish(drawn.view(num, num_samples, *drawn.shape[1:]), batch)
+
+    @abstractmethod
+    def _read(self, batch: Batch) -> "Past":
+        """What the paths of some windows start from."""
+
+    @abstractmethod
+    def _draw(
+        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+    ) -> Float[Tensor, "n p d"]:
+        """Paths of these windows."""
+
+    def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
+        """The paths in what is left to do for all of them; may change them in place."""
+        return paths
 
     @torch.no_grad()
     def widen_bounds(self, x: Float[Tensor, "b t d"]) -> None:
@@ -145,15 +212,3 @@ class TimeGradNetwork(nn.Module, ABC):
         loss = self.diffusion.loss(x0, h[:, first:], generator)
         loss = torch.where(observed, loss, 0.0)
         return loss.sum((1, 2)) / observed.sum((1, 2)).clamp(min=1)
-
-    @staticmethod
-    def _noise(like: Tensor, shape: Sequence[int], generator: Generators) -> Callable[[], Tensor]:
-        """A source of standard noise of a shape ``(windows, ...)``."""
-        kind: dict[str, Any] = {"device": like.device, "dtype": like.dtype}
-
-        def noise() -> Tensor:
-            if generator is None or isinstance(generator, torch.Generator):
-                return torch.randn(shape, generator=generator, **kind)
-            return torch.stack([torch.randn(shape[1:], generator=g, **kind) for g in generator])
-
-        return noise

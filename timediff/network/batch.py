@@ -1,5 +1,7 @@
 """What the network is given: windows of the data, in the data's own units."""
 
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,7 +23,6 @@ class Rows(NamedTuple):
         series: number of the series.
         unit: the mean absolute error of the best simple forecast of the series; positive.
         change: the mean absolute change from one step to the next; positive.
-        loc: mean of the series.
         scale: standard deviation of the series; positive.
     """
 
@@ -33,7 +34,6 @@ class Rows(NamedTuple):
     series: Int[Tensor, "r"]
     unit: Float[Tensor, "r"]
     change: Float[Tensor, "r"]
-    loc: Float[Tensor, "r"]
     scale: Float[Tensor, "r"]
 
 
@@ -73,6 +73,16 @@ class Batch(NamedTuple):
     floor: Float[Tensor, "b 1 d"]
     whole: Bool[Tensor, "b 1 d"]
     rows: Rows | None = None
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """The windows so many at a time."""
+        plain = zip(*(part.split(size) for part in self[:-1]), strict=True)
+        rows: Iterable[Rows | None] = repeat(None)
+        if self.rows is not None:
+            each = size * (len(self.rows.unit) // len(self.target))
+            rows = map(Rows._make, zip(*(part.split(each) for part in self.rows), strict=True))
+        for parts, own in zip(plain, rows, strict=False):
+            yield Batch._make([*parts, own])
 
 
 class Innovations(NamedTuple):

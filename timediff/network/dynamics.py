@@ -10,10 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from timediff.types import Bool, Float, Tensor
+from timediff.types import Bool, Float, Int, Tensor
 
 ORDER = 2  # steps back
 MOST_ITERATIONS = 100  # in which missing innovations are found
+LEAST_VARIANCE = 1e-3  # of a principal component
+SAMPLED = 1024  # series whose correlations say how much these are shrunk
+POSITIONS = 2**13  # series × paths worked on at once, so that they stay in the processor's cache
 
 
 class Dynamics(nn.Module):
@@ -29,10 +32,9 @@ class Dynamics(nn.Module):
         prediction_length: P.
         num_calendar: features of the calendar.
         embedding_dim: length of the embedding of a series; 0 for none.
-        width: units of both hidden layers.
     """
 
-    STEP_DIM = 8
+    STEP_DIM, WIDTH = 8, 32  # of the embedding of a step, of both hidden layers
 
     def __init__(
         self,
@@ -40,9 +42,9 @@ class Dynamics(nn.Module):
         prediction_length: int,
         num_calendar: int,
         embedding_dim: int = 8,
-        width: int = 32,
     ):
         super().__init__()
+        width = self.WIDTH
         self.steps = nn.Parameter(0.1 * torch.randn(prediction_length, self.STEP_DIM))
         self.embedding: nn.Parameter | None = None
         if embedding_dim:
@@ -108,6 +110,31 @@ class Dynamics(nn.Module):
         loc = ((phi + change) * past).sum(-1) + shift.squeeze(-1)
         return loc, F.softplus(rho + widen.squeeze(-1)) + 1e-3
 
+    def draw(
+        self,
+        past: Float[Tensor, "n d k"],
+        e: Float[Tensor, "n d"],
+        contexts: Float[Tensor, "b d w"],
+        window: Int[Tensor, " n"],
+        step: int,
+    ) -> Float[Tensor, "n d"]:
+        """The next residuals of some paths, from their innovations.
+
+        Args:
+            past: see :meth:`forward`.
+            e: innovations.
+            contexts: of every window at this step; see :meth:`context`.
+            window: of each path.
+            step: number of the step, from 0.
+        """
+        rows = max(1, POSITIONS // e.shape[1]) if e.device.type == "cpu" else len(e)
+        parts = []
+        for i in range(0, len(e), rows):
+            block = slice(i, i + rows)
+            loc, scale = self(past[block], contexts[window[block]], self.phi[step], self.rho[step])
+            parts.append(torch.addcmul(loc, scale, e[block]))
+        return torch.cat(parts)
+
     def innovations(
         self, z: Float[Tensor, "r p"], series: Tensor, calendar: Float[Tensor, "r p f"]
     ) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
@@ -116,18 +143,31 @@ class Dynamics(nn.Module):
 
 
 class Whitening(nn.Module):
-    """The symmetric linear map that makes innovations uncorrelated with unit variance.
+    r"""The symmetric linear map that makes innovations uncorrelated with unit variance.
+
+    With the deviations :math:`\Delta` the covariance is :math:`\Delta C \Delta`, and the
+    correlations C, of which the first ``rank`` principal components are kept and the rest are taken
+    to be alike (Tipping, Bishop 1999), are :math:`\delta I + V (\Lambda - \delta) V^T`. So both
+    maps take time linear in D.
 
     Args:
         target_dim: D.
+        rank: principal components, at most D.
     """
 
-    def __init__(self, target_dim: int):
+    RANK = 256
+
+    def __init__(self, target_dim: int, rank: int = RANK):
         super().__init__()
-        self.register_buffer("root", torch.eye(target_dim))
-        self.register_buffer("inverse", torch.eye(target_dim))
-        self.root: Tensor
-        self.inverse: Tensor
+        rank = min(rank, target_dim)
+        self.register_buffer("deviation", torch.ones(target_dim))
+        self.register_buffer("rest", torch.ones(()))
+        self.register_buffer("values", torch.ones(rank))
+        self.register_buffer("vectors", torch.eye(target_dim, rank))
+        self.deviation: Tensor
+        self.rest: Tensor
+        self.values: Tensor
+        self.vectors: Tensor
 
     @torch.no_grad()
     def fit(self, e: Float[Tensor, "n d"], observed: Bool[Tensor, "n d"], independent: int) -> None:
@@ -139,21 +179,50 @@ class Whitening(nn.Module):
             independent: how many of the n are about independent; the rest only repeats them.
         """
         e = torch.where(observed, e, 0.0).double()
-        count = observed.double().T @ observed.double()
-        covariance = (e.T @ e) / count.clamp(min=1)
-        deviation = covariance.diagonal().clamp(min=1e-4).sqrt()
-        correlation = covariance / deviation / deviation.unsqueeze(1)
-        others = ~torch.eye(len(correlation), dtype=torch.bool, device=e.device)
-        squares = (correlation[others] ** 2).sum()
-        noise = ((1 - correlation[others].clamp(-1, 1) ** 2) ** 2).sum() / max(1, independent)
-        kept = 1 - (noise / squares.clamp(min=1e-12)).clamp(0, 1)
-        correlation = torch.where(others, kept * correlation, 1.0)
-        values, vectors = torch.linalg.eigh(correlation)
-        values = values.clamp(min=1e-3)
-        root = vectors * values.sqrt() @ vectors.T
-        inverse = vectors * values.rsqrt() @ vectors.T
-        self.root.copy_(deviation.unsqueeze(1) * root)
-        self.inverse.copy_(inverse / deviation)
+        count = observed.sum(0).clamp(min=1)
+        deviation = (e.square().sum(0) / count).clamp(min=1e-4).sqrt()
+        x = e / (deviation * count.sqrt())  # without gaps, the correlations are x^T x
+        n, d = x.shape
+        some = torch.arange(0, d, -(-d // SAMPLED), device=e.device)  # they stand for all
+
+        def gain(columns: Tensor) -> Tensor:
+            """What the products of columns lack where one of the two was not observed."""
+            both = observed.double().T @ observed[:, columns].double()
+            return (count.unsqueeze(1) * count[columns]).sqrt() / both.clamp(min=1)
+
+        lacking = gain(some)
+        correlation = (x.T @ x[:, some]) * lacking
+        others = torch.ones_like(correlation, dtype=torch.bool)
+        others[some, torch.arange(len(some), device=e.device)] = False
+        square = correlation[others].clamp(-1, 1) ** 2
+        noise = ((1 - square) ** 2).sum() / max(1, independent)
+        kept = 1 - (noise / square.sum().clamp(min=1e-12)).clamp(0, 1)
+        # the smaller of the two products has the same eigenvalues
+        if d <= n:
+            gram = (x.T @ x) * (
+                lacking if len(some) == d else gain(torch.arange(d, device=e.device))
+            )
+            values, vectors = torch.linalg.eigh(gram)
+        else:
+            values, left = torch.linalg.eigh(x @ x.T)
+            vectors = x.T @ left * values.clamp(min=1e-12).rsqrt()
+            kept = kept * lacking.mean()
+        values = kept * values + (1 - kept)
+        rank = min(len(self.values), len(values))
+        values, vectors = values[-rank:], vectors[:, -rank:]
+        rest = (d - values.sum()) / (d - rank) if rank < d else values[0]
+        self.rest.copy_(rest.clamp(min=LEAST_VARIANCE))
+        self.values.copy_(self.rest)
+        self.values[:rank] = values.clamp(min=LEAST_VARIANCE).to(self.values.dtype)
+        self.vectors.zero_()
+        self.vectors[:, :rank] = vectors.to(self.vectors.dtype)
+        kept_variance = self.rest + self.vectors**2 @ (self.values - self.rest)
+        self.deviation.copy_(deviation / kept_variance.sqrt())  # of each series, all of it
+
+    def _times(self, x: Float[Tensor, "*b d"], power: float) -> Float[Tensor, "*b d"]:
+        """Times a power of the correlations."""
+        rest = self.rest**power
+        return x * rest + (x @ self.vectors * (self.values**power - rest)) @ self.vectors.T
 
     @torch.no_grad()
     def complete(
@@ -174,10 +243,11 @@ class Whitening(nn.Module):
             return e
         known, missing = observed[gaps], ~observed[gaps]
         drawn = torch.zeros_like(e[gaps]) if noise is None else self.back(noise[gaps])
-        precision = self.inverse.T @ self.inverse
 
         def times(x: Tensor) -> Tensor:
-            return torch.where(missing, x @ precision, 0.0)
+            """The precision of the missing times x."""
+            image = self._times(x / self.deviation, -1.0) / self.deviation
+            return torch.where(missing, image, 0.0)
 
         # conjugate gradients, all rows at once: precision of the missing x = right-hand side
         right = -times(torch.where(known, e[gaps] - drawn, 0.0))
@@ -198,8 +268,8 @@ class Whitening(nn.Module):
 
     def forward(self, e: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Innovations made white."""
-        return e @ self.inverse.T
+        return self._times(e / self.deviation, -0.5)
 
     def back(self, w: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """White noise as innovations."""
-        return w @ self.root.T
+        return self._times(w, 0.5) * self.deviation

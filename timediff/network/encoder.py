@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from timediff.types import Float
+from timediff.types import Float, Int
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -49,8 +50,15 @@ class Encoder(nn.Module):
         return self.project(output), state
 
     @staticmethod
-    def repeat(state: Any, n: int) -> Any:
-        """The state of ``B`` windows for ``B * n`` paths, those of a window side by side."""
+    def select(state: Any, windows: Int[Tensor, " n"]) -> Any:
+        """The states of these windows, each as often as it is named."""
         if isinstance(state, tuple):
-            return tuple(Encoder.repeat(part, n) for part in state)
-        return state.repeat_interleave(n, dim=1)
+            return tuple(Encoder.select(part, windows) for part in state)
+        return state[:, windows]
+
+    @staticmethod
+    def join(states: list[Any]) -> Any:
+        """The states of several batches as those of one."""
+        if isinstance(states[0], tuple):
+            return tuple(Encoder.join(list(parts)) for parts in zip(*states, strict=True))
+        return torch.cat(states, dim=1)

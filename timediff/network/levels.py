@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from timediff.diffusion import Sampler
+from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
-from timediff.network.base import Generators, TimeGradNetwork
+from timediff.network.base import Past, TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.scaling import Affine
-from timediff.types import Float
+from timediff.types import Float, Int
 
 if TYPE_CHECKING:
     from timediff.options import Options
@@ -80,48 +81,41 @@ class LevelNetwork(TimeGradNetwork):
         h, _ = self.encoder(self._inputs(scaled.lags, batch.calendar))
         return self._denoising_loss(scaled.target, batch.observed, h, generator)
 
-    @torch.no_grad()
-    def sample(
-        self,
-        batch: Batch,
-        num_samples: int,
-        generator: Generators = None,
-        sampler: Sampler | None = None,
-    ) -> Float[Tensor, "b s p d"]:
-        """See :meth:`TimeGradNetwork.sample`."""
-        sampler = sampler or self.sampler
-        num, c, d = len(batch.target), self.context_length, self.target_dim
+    def _read(self, batch: Batch) -> Past:
+        """Lags and scale of the horizon, and the moments that the chain starts from."""
+        c = self.context_length
         scaled = self._scaled(batch)
         _, state = self.encoder(self._inputs(scaled.lags[:, :c], batch.calendar[:, :c]))
-        state = self.encoder.repeat(state, num_samples)
-        start = self._start(scaled)
-        noise = self._noise(scaled.target, (num, num_samples, d), generator)
+        mean, variance = self._start(scaled)
+        parts = (scaled.lags[:, c:], batch.loc, batch.scale, mean, variance)
+        return Past(state, batch.calendar[:, c:], parts)
 
-        def paths(x: Tensor) -> Tensor:
-            """A value of each window for each of its paths."""
-            return x.unsqueeze(1).expand(num, num_samples, *x.shape[1:])
-
+    def _draw(
+        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+    ) -> Float[Tensor, "n p d"]:
+        """See :meth:`TimeGradNetwork.sample`."""
+        known, loc, scale, mean, variance = past.parts
+        state = self.encoder.select(past.state, window)
+        start = None
+        if self.options.start != "standard":
+            start = Start(mean[window, 0], variance[window, 0])
         drawn: list[Tensor] = []
         for j in range(self.prediction_length):
-            lags = paths(scaled.lags[:, c + j])
-            reached = [i for i, lag in enumerate(self.lags) if lag <= j]
-            if reached:  # these lags fall into the horizon: they are the path's own values
-                lags = lags.clone()
-                for i in reached:
-                    lags[:, :, i] = drawn[j - self.lags[i]]
-            u = self._inputs(lags, paths(batch.calendar[:, c + j]))
-            h, state = self.encoder(u.flatten(0, 1).unsqueeze(1), state)
-            x = sampler.sample(self.diffusion, h.view(num, num_samples, -1), noise, start)
+            lags = known[window, j]
+            for i, lag in enumerate(self.lags):
+                if lag <= j:  # it falls into the horizon: it is the path's own value
+                    lags[:, i] = drawn[j - lag]
+            h, state = self.encoder(
+                self._inputs(lags, past.calendar[window, j]).unsqueeze(1), state
+            )
+            x = sampler.sample(self.diffusion, h.squeeze(1), noise, start)
             drawn.append(x.clamp(self.low, self.high))
-        affine = Affine(batch.loc.unsqueeze(1), batch.scale.unsqueeze(1))
-        return affine.restore(torch.stack(drawn, dim=2))
+        return Affine(loc[window], scale[window]).restore(torch.stack(drawn, dim=1))
 
-    def _start(self, scaled: Batch) -> Start | None:
-        """Moments of what the chain draws, unless it starts from standard noise."""
-        if self.options.start == "standard":
-            return None
+    def _start(self, scaled: Batch) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]]:
+        """Mean and variance of the context."""
         x, observed = (part[:, : self.context_length] for part in (scaled.target, scaled.observed))
         count = observed.sum(1, keepdim=True).clamp(min=1)
         mean = x.sum(1, keepdim=True) / count
         deviation = torch.where(observed, x - mean, 0.0)
-        return Start(mean, (deviation**2).sum(1, keepdim=True) / count)
+        return mean, (deviation**2).sum(1, keepdim=True) / count

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from timediff.diffusion import Sampler
-from timediff.network.base import Generators, TimeGradNetwork
+from timediff.diffusion.noise import PathNoise
+from timediff.network.base import Past, TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows
 from timediff.network.dynamics import ORDER, Dynamics, Whitening
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
-from timediff.types import Float
+from timediff.types import Float, Int
 
 if TYPE_CHECKING:
     from timediff.options import Options
@@ -131,11 +132,12 @@ class ResidualNetwork(TimeGradNetwork):
         loc, scale = (part.detach() for part in self._mean(forecasts))
         target = torch.where(observed, batch.target, loc)
         score = gaussian_crps if self.options.prior_loss == "crps" else gaussian_nll
-        middle, unit = rows.loc.unsqueeze(1), rows.unit.unsqueeze(1)
-        y = (target - middle) / unit
+        unit = rows.unit.unsqueeze(1)
         if not self.training:  # what the members are worth together
             forecasts = [(loc, scale)]
-        loss = torch.stack([score(y, (m - middle) / unit, s / unit) for m, s in forecasts]).mean(0)
+        # around the forecast, or a series far from 0 would lose digits
+        losses = [score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
+        loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
         mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
@@ -211,51 +213,43 @@ class ResidualNetwork(TimeGradNetwork):
 
     # -- sampling ----------------------------------------------------------------------------
 
-    @torch.no_grad()
-    def sample(
-        self,
-        batch: Batch,
-        num_samples: int,
-        generator: Generators = None,
-        sampler: Sampler | None = None,
-    ) -> Float[Tensor, "b s p d"]:
-        """See :meth:`TimeGradNetwork.sample`."""
-        sampler = sampler or self.sampler
-        num, c, d = len(batch.target), self.context_length, self.target_dim
+    def _read(self, batch: Batch) -> Past:
+        """Location, scale, innovations before the horizon, and what the dynamics need of it."""
+        c, d = self.context_length, self.target_dim
         known = batch._replace(observed=batch.observed.clone())
         known.observed[:, c:] = False  # nothing of the horizon is read
         loc, scale, e = self.residuals(known)
         w = self._white(e, known.observed)
         _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
-        state = self.encoder.repeat(state, num_samples)
-        noise = self._noise(loc, (num, num_samples, d), generator)
         calendar = batch.calendar[:, c:]
-        series = torch.arange(d, device=loc.device).expand(num, d)
+        series = torch.arange(d, device=loc.device).expand(len(loc), d)
         context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
-        shape = (num, num_samples, d)
-        previous = w[:, c - 1 : c].expand(shape)
-        past = [loc.new_zeros(shape) for _ in range(ORDER)]  # residuals, the latest first
-        paths = []
+        return Past(state, calendar, (loc[:, c:], scale[:, c:], w[:, c - 1], context))
+
+    def _draw(
+        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+    ) -> Float[Tensor, "n p d"]:
+        """See :meth:`TimeGradNetwork.sample`."""
+        loc, scale, last, context = past.parts
+        state, w = self.encoder.select(past.state, window), last[window]
+        residuals = w.new_zeros(*w.shape, ORDER)  # the latest first
+        drawn = []
         for j in range(self.prediction_length):
-            now = torch.cat([calendar[:, j], self.position[j].expand(num, -1)], dim=-1)
-            f = calendar.shape[-1]
-            now = now.unsqueeze(1).expand(-1, num_samples, -1)
-            u = torch.cat([now[..., :f], previous, now[..., f:]], dim=-1)
-            h, state = self.encoder(u.flatten(0, 1).unsqueeze(1), state)
-            previous = sampler.sample(self.diffusion, h.view(num, num_samples, -1), noise, None)
-            previous = previous.clamp(self.low, self.high)
-            mu, sigma = self.dynamics(
-                torch.stack(past, dim=-1),
-                context[:, None, :, j].expand(-1, num_samples, -1, -1),
-                self.dynamics.phi[j],
-                self.dynamics.rho[j],
-            )
-            z = (mu + sigma * self.whitening.back(previous)).clamp(-LIMIT, LIMIT)
-            past = [z, *past[:-1]]
-            paths.append(loc[:, c + j].unsqueeze(1) + scale[:, c + j].unsqueeze(1) * z)
-        drawn = torch.stack(paths, dim=2)
-        if self.options.bound_samples:
-            whole, floor = batch.whole & self.whole, batch.floor.minimum(self.floor)
-            drawn = torch.where(whole.unsqueeze(1), drawn.round(), drawn)
-            drawn = drawn.maximum(floor.unsqueeze(1))
-        return drawn
+            position = self.position[j].expand(len(w), -1)
+            u = torch.cat([past.calendar[window, j], w, position], dim=-1)
+            h, state = self.encoder(u.unsqueeze(1), state)
+            w = sampler.sample(self.diffusion, h.squeeze(1), noise).clamp(self.low, self.high)
+            z = self.dynamics.draw(residuals, self.whitening.back(w), context[:, :, j], window, j)
+            z = z.clamp_(-LIMIT, LIMIT)
+            residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
+            drawn.append(torch.addcmul(loc[window, j], scale[window, j], z))
+        return torch.stack(drawn, dim=1)
+
+    def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
+        """Counts as whole numbers, and what is never negative at 0 or above."""
+        if not self.options.bound_samples:
+            return paths
+        whole, floor = batch.whole & self.whole, batch.floor.minimum(self.floor)
+        if whole.any():
+            paths = torch.where(whole.unsqueeze(1), paths.round(), paths)
+        return paths.clamp_(min=floor.unsqueeze(1))

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from timediff.diffusion.denoisers.base import DENOISERS, Denoiser, step_embedding
 from timediff.types import Float, Int, Tensor
@@ -61,11 +62,17 @@ class MLP(Denoiser):
         """The condition's part of every block's shift and scale."""
         return self.cond(h)
 
+    def _of_steps(self, k: Int[Tensor, "*#b"], dtype: torch.dtype) -> Float[Tensor, "*#b m"]:
+        """The step's part of the modulation, computed once for each step that occurs."""
+        steps, which = k.unique(return_inverse=True) if k.numel() > 1 else (k, None)
+        table = self.step(step_embedding(steps, self.frequencies, -4.0, dtype))
+        return table if which is None else F.embedding(which, table)
+
     def denoise(
         self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], condition: Float[Tensor, "*b m"]
     ) -> Float[Tensor, "*b d"]:
         """The prediction; see :class:`Denoiser`."""
-        modulation = self.step(step_embedding(k, self.frequencies, -4.0, x.dtype)) + condition
+        modulation = self._of_steps(k, x.dtype) + condition
         x = self.inlet(x)
         for block, part in zip(
             self.blocks, modulation.chunk(len(self.blocks), dim=-1), strict=True

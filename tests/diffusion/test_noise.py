@@ -1,0 +1,57 @@
+"""Noise by counter: the published numbers, the law, and that nothing but the counter matters."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from timediff.diffusion.noise import WORD, PathNoise, philox
+
+
+@pytest.mark.parametrize(  # of the authors of Philox, kat_vectors of Random123
+    ("word", "expected"),
+    [
+        (0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        (WORD, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+    ],
+)
+def test_the_published_numbers(word, expected):
+    counter = tuple(torch.tensor([word]) for _ in range(4))
+    words = philox(counter, counter[:2])
+    assert " ".join(f"{int(w):08x}" for w in words) == expected
+
+
+def test_more_published_numbers():
+    counter = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+    key = (0xA4093822, 0x299F31D0)
+    words = philox(*(tuple(torch.tensor([w]) for w in part) for part in (counter, key)))
+    assert " ".join(f"{int(w):08x}" for w in words) == "d16cfe09 94fdcceb 5001e420 24126ea1"
+
+
+def noise(seeds, paths, dim=7, **kwargs):
+    return PathNoise(torch.tensor(seeds), torch.tensor(paths), dim, **kwargs)
+
+
+def test_a_number_depends_on_seed_path_draw_and_place_only():
+    many = noise([5, 5, 2**62 + 1, 9], [0, 1, 1, 4])
+    first, second = many(), many()
+    alone = noise([2**62 + 1], [1])
+    assert torch.equal(alone(), first[2:3]) and torch.equal(alone(), second[2:3])
+    assert torch.equal(noise([5], [1], dim=3)()[0, :1], first[1, :1])
+    numbers = torch.cat([first, second]).flatten()
+    assert len(numbers.unique()) == len(numbers)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_numbers_are_independent_and_normal(dtype):
+    source = PathNoise(torch.arange(100) // 10, torch.arange(100) % 10, 50, dtype)
+    x = torch.stack([source() for _ in range(40)])
+    assert x.dtype == dtype
+    assert stats.kstest(x.flatten().numpy(), "norm").pvalue > 1e-3
+    by_place = x.permute(1, 2, 0)  # seed and path, place, draw
+    for axis in range(3):
+        moved = by_place.movedim(axis, 0)
+        product = (moved[1:] * moved[:-1]).mean()
+        assert abs(product) < 4 / np.sqrt(moved[1:].numel())
+        square = ((moved[1:] ** 2 - 1) * (moved[:-1] ** 2 - 1)).mean()
+        assert abs(square) < 4 * 2 / np.sqrt(moved[1:].numel())
