@@ -1,12 +1,13 @@
 """How long does it take to draw the paths of a forecast, beside TimeGrad as it is usually written?
 
-    python -m benchmarks.sampling [--series 8 137 370 963] [--presets default fast paper]
+    python -m benchmarks.sampling [--series 8 137 370 963] [--presets default "paper, compiled"]
 
 100 paths of 24 steps for each of 7 windows, drawn by untrained networks (their weights do not
 change what is computed). The reference is ``benchmarks/reference.py``, in the same run. A chain of
 100 steps for each of 24 steps of the horizon takes hours there, so of the reference some reverse
 steps are timed and multiplied; of a preset with as many steps, a horizon of one step; of the others
-the whole call of ``predict``. Medians of several, after one to warm up.
+the whole call of ``predict``. Medians of several, after one to warm up, in which what is to be
+compiled is compiled.
 
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
 PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
@@ -30,9 +31,11 @@ from benchmarks.untrained import FREQ, entries, untrained
 from timediff.diffusion import SCHEDULES
 from timediff.entries import read_entry
 from timediff.options import Options
+from timediff.predictor import TimeGradPredictor
 
 WINDOWS, HORIZON, HISTORY, THREADS = 7, 24, 24 * 70, 2
 MANY = 50  # reverse steps from which one step of the horizon stands for all
+COMPILED = ", compiled"  # after the name of a preset
 TIMED = 3  # reverse steps of the reference that are timed
 
 
@@ -41,7 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--series", nargs="+", type=int, default=[8, 137, 370, 963])
-    parser.add_argument("--presets", nargs="+", default=["default", "fast", "paper"])
+    parser.add_argument(
+        "--presets", nargs="+", default=["default", "fast", "paper", "paper" + COMPILED]
+    )
     parser.add_argument("--samples", type=int, default=NUM_SAMPLES)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
@@ -102,9 +107,11 @@ class Run:
     def __init__(self, name: str, dim: int, device: str, samples: int):
         torch.manual_seed(0)
         self.device, n = device, WINDOWS * samples
-        options = Options.from_preset("paper" if name == "reference" else name)
+        preset = name.removesuffix(COMPILED)
+        options = Options.from_preset("paper" if name == "reference" else preset)
         self.steps = options.steps or options.diff_steps
         self.call: Callable[[], Any]
+        self.counted: Callable[[], Any]  # the same without compiled code, which hides operations
         if name == "reference":
             cond = options.cond_dim or options.hidden_size
             loop = ReverseLoop(
@@ -118,20 +125,25 @@ class Run:
                     for i in range(TIMED):
                         loop.step(x, self.steps - 1 - i, h, torch.randn_like(x))
 
-            self.call, self.times = some, HORIZON * self.steps / TIMED
+            self.call = self.counted = some
+            self.times = HORIZON * self.steps / TIMED
             self.timed = f"{TIMED} of {HORIZON * self.steps} reverse steps"
             return
         horizon = 1 if self.steps >= MANY else HORIZON
-        predictor = untrained(name, dim, horizon, HISTORY, device)
+        predictor = untrained(preset, dim, horizon, HISTORY, device)
         windows = entries(dim, HISTORY, WINDOWS, HORIZON)
-        if self.steps >= MANY:
+        whole = self.steps < MANY
+
+        def calls(predictor: TimeGradPredictor) -> Callable[[], Any]:
+            if whole:
+                return lambda: list(predictor.predict(windows, num_samples=samples, seed=0))
             batch = predictor.gather([read_entry(e, i, FREQ) for i, e in enumerate(windows)])
-            seeds = torch.arange(WINDOWS)
-            self.call = lambda: predictor.network.sample(batch, samples, seeds)
-            self.times, self.timed = float(HORIZON), f"1 of {HORIZON} steps of the horizon"
-            return
-        self.call = lambda: list(predictor.predict(windows, num_samples=samples, seed=0))
-        self.times, self.timed = 1.0, "predict()"
+            return lambda: predictor.network.sample(batch, samples, torch.arange(WINDOWS))
+
+        self.counted = calls(predictor)
+        self.call = calls(predictor.compiled()) if preset != name else self.counted
+        self.times = 1.0 if whole else float(HORIZON)
+        self.timed = "predict()" if whole else f"1 of {HORIZON} steps of the horizon"
 
     def time(self, repeats: int) -> float:
         """Median seconds of a whole forecast."""
@@ -140,7 +152,7 @@ class Run:
     def operations(self) -> float:
         """Floating-point operations of a whole forecast, in products of matrices."""
         with FlopCounterMode(display=False) as counter:
-            self.call()
+            self.counted()
         return self.times * counter.get_total_flops()
 
 

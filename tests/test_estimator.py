@@ -185,6 +185,39 @@ def test_paths_do_not_depend_on_the_prediction_batch(predictor):
         assert np.array_equal(a[:7], b)
 
 
+def draw(predictor) -> np.ndarray:
+    (forecast,) = predictor.predict([entry()], num_samples=4, seed=1)
+    return forecast.samples
+
+
+@pytest.mark.slow  # half a minute of compilation
+@pytest.mark.parametrize("options", [{}, {"denoiser": "wavenet"}], ids=["mlp", "wavenet"])
+def test_a_compiled_predictor_draws_the_same_paths(options):
+    predictor = quick_estimator(**options).train([entry()])
+    fast = predictor.compiled()
+    np.testing.assert_allclose(draw(fast), draw(predictor), rtol=1e-3, atol=1e-3)
+    kernel = predictor.network.diffusion.denoiser.kernel
+    assert kernel in fast.network.diffusion.denoiser.__dict__  # it did not fall back
+    assert kernel not in predictor.network.diffusion.denoiser.__dict__
+
+
+def test_without_a_compiler_a_compiled_predictor_draws_as_the_plain_one(
+    predictor, monkeypatch, caplog
+):
+    def refuse(function, **kwargs):
+        def call(*inputs):
+            raise RuntimeError("no compiler here")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    with caplog.at_level(logging.INFO, logger="timediff"):
+        fast = predictor.compiled()
+        assert np.array_equal(draw(fast), draw(predictor))
+    assert caplog.text.count("not compiled: no compiler here") == 1
+    assert np.array_equal(draw(pickle.loads(pickle.dumps(predictor.compiled()))), draw(predictor))
+
+
 def test_training_on_from_a_predictor_of_another_horizon_is_refused(predictor):
     other = TimeGradEstimator("h", 12, trainer_kwargs=QUICK["trainer_kwargs"])
     with pytest.raises(OptionError, match="forecasts 6 steps of 'h', this estimator 12"):

@@ -1,5 +1,6 @@
 """What every denoiser is: a network of noisy data, step and condition."""
 
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -9,13 +10,21 @@ from torch import nn
 from timediff.registry import Registry
 from timediff.types import Float, Int, Tensor
 
+logger = logging.getLogger(__name__)
+
 
 class Denoiser(nn.Module, ABC):
     """``forward(x[*b, D], k[*b], h[*b, H]) -> [*b, D]``; knows no schedule.
 
     It is split in two, so that a sampler does the first part once per time step and only the
     second in every reverse step.
+
+    Attributes:
+        kernel: name of the method that :meth:`compile_kernel` compiles: that with most of the work
+            of a reverse step, always called with the same shapes.
     """
+
+    kernel = "denoise"
 
     @abstractmethod
     def condition(self, h: Float[Tensor, "*b h"]) -> Any:
@@ -32,6 +41,28 @@ class Denoiser(nn.Module, ABC):
     ) -> Float[Tensor, "*b d"]:
         """Both parts."""
         return self.denoise(x, k, self.condition(h))
+
+    def compile_kernel(self) -> None:
+        """Let ``torch.compile`` fuse the kernel when it is first called, where that is possible.
+
+        Without a compiler, or where compilation fails, it stays as it is.
+        """
+        plain = getattr(self, self.kernel)
+        fused = torch.compile(plain, dynamic=False)
+
+        def call(*inputs: Any) -> Any:
+            try:
+                return fused(*inputs)
+            except Exception as error:
+                logger.info("the denoiser is not compiled: %s", error)
+                setattr(self, self.kernel, plain)
+                return plain(*inputs)
+
+        setattr(self, self.kernel, call)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was compiled, which belongs to this process."""
+        return {name: value for name, value in self.__dict__.items() if name != self.kernel}
 
 
 DENOISERS: Registry[Denoiser] = Registry("denoiser", Denoiser)

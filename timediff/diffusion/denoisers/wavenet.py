@@ -11,7 +11,15 @@ from timediff.diffusion.denoisers.base import DENOISERS, Denoiser, step_embeddin
 from timediff.types import Float, Int, Tensor
 
 SLOPE = 0.4  # of every leaky ReLU
-POSITIONS = 2**15  # rows × series worked on at once, so that they stay in the processor's cache
+POSITIONS = 2**14  # rows × series worked on at once, so that they stay in the processor's cache
+
+
+def pieces(number: int, most: int) -> int:
+    """Rows of equal parts, of about as many rows as are allowed: compiled code is of one shape."""
+    if number <= most:
+        return number
+    rows = (r for r in range(most, most // 2, -1) if number % r == 0)
+    return next(rows, most)
 
 
 def circular(x: Float[Tensor, "c w n"], width: int) -> Float[Tensor, "c v n"]:
@@ -42,6 +50,16 @@ def convolve(
     )
 
 
+def columns(
+    x: Float[Tensor, "c w n"], condition: Float[Tensor, "1 w n"], dilation: int
+) -> Float[Tensor, "m k"]:
+    """What a circular convolution of three taps is a product with; last, the condition."""
+    width = x.shape[1]
+    around = circular(x, dilation)
+    taps = [around[:, i * dilation : i * dilation + width] for i in range(3)]
+    return torch.cat([*taps, condition]).flatten(1)
+
+
 def parameters(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution that has both."""
     assert layer.bias is not None
@@ -66,23 +84,37 @@ class ResidualBlock(nn.Module):
         condition: Float[Tensor, "1 w n"],
         weight: Float[Tensor, " cc"],
         bias: Float[Tensor, " cc"],
+        scale: float,
     ) -> tuple[Float[Tensor, "c w n"], Float[Tensor, "c w n"]]:
         """The block's output, and its part of the network's.
 
-        ``weight * condition + bias`` is the condition's projection, added before the gate.
+        ``weight * condition + bias`` is the condition's projection, added before the gate. What
+        does not depend on x, and every constant factor, is worked into the weights.
+
+        Args:
+            x: input times ``scale``; so is the output, times the root of 2 more.
+            embedding: of the step.
+            condition: of all blocks.
+            weight: of its projection.
+            bias: likewise.
+            scale: see ``x``.
         """
         channels = len(x)
-        # tanh(v) = 2 sigmoid(2 v) - 1: one sigmoid over gate and value is twice as fast
-        double = x.new_ones(2 * channels)
-        double[channels:] = 2.0
-        y = x + self.step(embedding).T.unsqueeze(1)
         kernel, shift = parameters(self.dilated)
-        kernel, shift = kernel * double[:, None, None], (shift + bias) * double
-        y = convolve(circular(y, self.dilation), kernel, shift, self.dilation)
-        y = torch.addcmul(y, (weight * double)[:, None, None], condition).sigmoid()
-        y = y[:channels] * (2.0 * y[channels:] - 1.0)
-        y = F.leaky_relu(convolve(y, *parameters(self.outlet)), SLOPE)
-        return (x + y[:channels]) * math.sqrt(0.5), y[channels:]
+        # the step is added to x before the convolution: a constant, as this goes round in circles
+        shift = (shift + bias).unsqueeze(1) + kernel.sum(2) @ self.step(embedding).T
+        taps = kernel.transpose(1, 2).reshape(2 * channels, -1) / scale
+        # tanh(v) = 2 sigmoid(2 v) - 1: one sigmoid over gate and value is twice as fast
+        double = torch.cat([x.new_ones(channels, 1), x.new_full((channels, 1), 2.0)])
+        matrix = torch.cat([taps, weight.unsqueeze(1)], dim=1) * double
+        y = torch.mm(matrix, columns(x, condition, self.dilation)).view(2 * channels, *x.shape[1:])
+        y = (y + (shift * double).unsqueeze(1)).sigmoid()
+        y = torch.addcmul(y[:channels], y[:channels], y[channels:], value=-2.0)  # times -1
+        outlet, shift = parameters(self.outlet)
+        up = torch.cat([x.new_full((channels, 1), scale), x.new_ones(channels, 1)])
+        y = torch.mm(-outlet.squeeze(2) * up, y.flatten(1)).view(2 * channels, *x.shape[1:])
+        y = F.leaky_relu(y + (shift.unsqueeze(1) * up).unsqueeze(1), SLOPE)
+        return x + y[:channels], y[channels:]
 
 
 @DENOISERS.register("wavenet")
@@ -100,6 +132,8 @@ class WaveNet(Denoiser):
         dilation_cycle: the dilation of block i is ``2 ** (i % dilation_cycle)``.
         embedding: units of the step embedding.
     """
+
+    kernel = "_denoise"
 
     def __init__(
         self,
@@ -149,7 +183,7 @@ class WaveNet(Denoiser):
         embedding = self.step(step_embedding(k - 1, self.frequencies, 4.0, x.dtype))
         embedding = embedding.reshape(-1, embedding.shape[-1])
         size = x.shape[-1]
-        rows = max(1, POSITIONS // size)
+        rows = pieces(x.numel() // size, max(1, POSITIONS // size))
         parts = zip(
             x.reshape(-1, size).split(rows),
             condition.reshape(-1, size).split(rows),
@@ -169,8 +203,8 @@ class WaveNet(Denoiser):
         weights = self.project.weight.view(self.layers, -1)
         biases = parameters(self.project)[1].view(self.layers, -1)
         total = torch.zeros_like(y)
-        for block, weight, bias in zip(self.blocks, weights, biases, strict=True):
-            y, skip = block(y, embedding, condition, weight, bias)
+        for i, (block, weight, bias) in enumerate(zip(self.blocks, weights, biases, strict=True)):
+            y, skip = block(y, embedding, condition, weight, bias, 2.0 ** (i / 2))
             total = total + skip
         total = total * (1 / math.sqrt(self.layers))
         y = F.leaky_relu(convolve(total, *parameters(self.skip)), SLOPE)
