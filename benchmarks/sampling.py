@@ -11,10 +11,13 @@ compiled is compiled.
 
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
 PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
-floor`` is how much of the time taken that is. Memory traffic, activations and noise come on top.
+floor`` is how much of the time taken that is. ``GB`` is what all operations read and write, each
+for itself, and ``copied, s`` the time of copying as much from and to main memory: more than the
+time taken means that much of it stayed in the cache, or was never written.
 """
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +26,8 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import NUM_SAMPLES, write_results
@@ -54,12 +59,13 @@ def main() -> None:
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     rows = []
     for device in devices:
-        speed = peak(device)
+        speed, width = peak(device), bandwidth(device)
         for dim in given.series:
             reference = None
             for name in ["reference", *given.presets]:
                 run = Run(name, dim, device, given.samples)
-                seconds, flops = run.time(given.repeats), run.operations()
+                seconds = run.time(given.repeats)
+                flops, moved = run.operations()
                 reference = reference or seconds
                 floor = flops / speed
                 row = {
@@ -74,6 +80,8 @@ def main() -> None:
                     "GFLOP": flops / 1e9,
                     "floor, s": floor,
                     "of the floor": floor / seconds,
+                    "GB": moved / 1e9,
+                    "copied, s": moved / width,
                     "timed": run.timed,
                 }
                 rows.append(row)
@@ -149,11 +157,37 @@ class Run:
         """Median seconds of a whole forecast."""
         return self.times * measure(self.call, repeats, self.device)
 
-    def operations(self) -> float:
-        """Floating-point operations of a whole forecast, in products of matrices."""
-        with FlopCounterMode(display=False) as counter:
+    def operations(self) -> tuple[float, float]:
+        """Floating-point operations of a whole forecast, in products of matrices; bytes moved."""
+        with FlopCounterMode(display=False) as counter, Moved() as moved:
             self.counted()
-        return self.times * counter.get_total_flops()
+        return self.times * counter.get_total_flops(), self.times * moved.bytes
+
+
+class Moved(TorchDispatchMode):
+    """Counts the bytes of the tensors that each operation reads and writes; views move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, and count."""
+        result = func(*args, **(kwargs or {}))
+        aliases = [r.alias_info for r in func._schema.returns if r.alias_info is not None]
+        if all(alias.is_write for alias in aliases):  # else it is a view
+            self.bytes += _bytes((args, kwargs or {})) + (0 if aliases else _bytes(result))
+        return result
+
+
+def _bytes(tree: Any) -> int:
+    """Of all tensors, an expanded one as what it is made of."""
+    found = 0
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, torch.Tensor):
+            sizes = [n for n, s in zip(leaf.shape, leaf.stride(), strict=True) if s]
+            found += math.prod(sizes) * leaf.element_size()
+    return found
 
 
 def measure(call: Callable[[], Any], repeats: int, device: str) -> float:
@@ -172,6 +206,13 @@ def peak(device: str, size: int = 2048) -> float:
     """Operations a second of a large product of matrices, in float32."""
     a = torch.randn(size, size, device=device)
     return 2 * size**3 / measure(lambda: a @ a, 5, device)
+
+
+def bandwidth(device: str, size: int = 2**26) -> float:
+    """Bytes a second of copying a large tensor, read and written."""
+    a = torch.randn(size, device=device)
+    b = torch.empty_like(a)
+    return 2 * a.element_size() * size / measure(lambda: b.copy_(a), 5, device)
 
 
 if __name__ == "__main__":

@@ -184,6 +184,22 @@ def test_means_of_the_past_are_what_they_say(skipped, first):
                 assert np.isnan(seasonal[row, d])
 
 
+@pytest.mark.parametrize("season", [None, 24])
+def test_the_end_of_a_history_is_filled_as_in_the_whole(season):
+    rng = np.random.default_rng(0)
+    cut = 0
+    for share in (0.0, 0.001, 0.02, 0.3) * 5:
+        values = rng.standard_normal((400, 3)).astype(np.float32)
+        values[rng.random(values.shape) < share] = np.nan
+        values[380:, 1] = np.nan
+        before = values[400 - 60 - (season or 1) : -60]
+        cut += not np.isnan(before).any()
+        whole = fill_gaps(values, season)
+        np.testing.assert_array_equal(fill_gaps(values, season, 60), whole[-60:])
+        np.testing.assert_array_equal(fill_gaps(values, season, 400), whole)
+    assert 0 < cut < 20
+
+
 def test_gaps_are_filled_from_the_past():
     season = np.tile(np.arange(24.0, dtype=np.float32), 4)[:, None]
     gap = season.copy()

@@ -47,3 +47,19 @@ def test_the_benchmark_times_every_model_and_writes_a_table(tmp_path, monkeypatc
     # the reference does the same products of matrices, and those of the step and the condition more
     assert rows.loc["reference", "GFLOP"] > rows.loc["paper", "GFLOP"] > 0
     assert "# Drawing paths: the default takes" in (tmp_path / "sampling.md").read_text()
+
+
+def test_bytes_are_those_of_what_is_read_and_written():
+    x, y = torch.randn(10, 20), torch.randn(20, 5)
+    with sampling.Moved() as moved:
+        z = x @ y
+    assert moved.bytes == 4 * (200 + 100 + 50)
+    with sampling.Moved() as moved:
+        z.T.unsqueeze(0).expand(7, -1, -1)  # views
+    assert moved.bytes == 0
+    with sampling.Moved() as moved:
+        z.add_(1.0)
+    assert 4 * 50 <= moved.bytes <= 4 * 100
+    with sampling.Moved() as moved:
+        z[:1].expand(10, -1) + z
+    assert moved.bytes == 4 * (5 + 50 + 50)

@@ -5,19 +5,24 @@ import numpy as np
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
 
 
-def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
+def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -> np.ndarray:
     """Gaps filled from the past only: the last value for a short gap, else the last season's.
 
     Args:
         values: ``(T, D)``, NaN where missing.
         season: steps of a season, or None.
+        last: only so many steps at the end are wanted; all if None.
 
     Returns:
-        ``(T, D)`` without NaN; before the first value of a series, its mean (0 if it has none).
+        ``(T, D)`` or ``(last, D)`` without NaN; before the first value of a series, its mean (0 if it has none).
     """
+    last = len(values) if last is None else last
+    begin = len(values) - last - (season or 1)
+    if begin > 0 and not np.isnan(values[begin:-last]).any():
+        values = values[begin:]  # nothing from further back is carried over a whole season
     missing = np.isnan(values)
     if not missing.any():
-        return values
+        return values[-last:]
     mean = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
     if season is not None:
         values = _carry(values, max(1, season // 12))
@@ -25,7 +30,7 @@ def fill_gaps(values: np.ndarray, season: int | None) -> np.ndarray:
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
         cycles.reshape(-1, dim)[:length] = values
         values = _carry(cycles).reshape(-1, dim)[:length]
-    values = _carry(values)
+    values = _carry(values)[-last:]
     return np.where(np.isnan(values), mean.astype(values.dtype), values)
 
 

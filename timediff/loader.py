@@ -94,7 +94,7 @@ class SeriesStore:
             start, length = start + skipped, pad + len(values) - skipped + future
             self.lengths.append(len(values) - skipped)
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
-            filled = fill_gaps(values, spec.season)[-length:]  # what lies far back may fill them
+            filled = fill_gaps(values, spec.season, length)
             stamps = calendar(start, length, spec.freq, spec.yearly)
             parts.append((filled, ~np.isnan(values[-length:]), stamps))
             self.first.append(first + pad)

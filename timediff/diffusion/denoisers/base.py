@@ -48,11 +48,14 @@ class Denoiser(nn.Module, ABC):
         Without a compiler, or where compilation fails, it stays as it is.
         """
         plain = getattr(self, self.kernel)
-        fused = torch.compile(plain, dynamic=False)
+        on_gpu = next(self.parameters()).is_cuda
+        mode = "reduce-overhead" if on_gpu else "default"  # the former is a graph of CUDA
+        fused = torch.compile(plain, dynamic=False, mode=mode)
 
         def call(*inputs: Any) -> Any:
             try:
-                return fused(*inputs)
+                output = fused(*inputs)
+                return output.clone() if on_gpu else output  # the next call writes over it
             except Exception as error:
                 logger.info("the denoiser is not compiled: %s", error)
                 setattr(self, self.kernel, plain)
