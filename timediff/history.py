@@ -14,7 +14,8 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
         last: only so many steps at the end are wanted; all if None.
 
     Returns:
-        ``(T, D)`` or ``(last, D)`` without NaN; before the first value of a series, its mean (0 if it has none).
+        ``(T, D)`` or ``(last, D)`` without NaN; before the first value of a series, its mean (0 if
+        it has none).
     """
     last = len(values) if last is None else last
     begin = len(values) - last - (season or 1)

@@ -111,6 +111,12 @@ class SeriesStore:
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
 
+    def to(self, device: torch.device) -> None:
+        """Keep everything there, so that windows are gathered there."""
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, value.to(device))
+
     def _means(
         self, values: np.ndarray, skipped: int, future: int
     ) -> tuple[np.ndarray, np.ndarray]:

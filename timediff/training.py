@@ -76,6 +76,9 @@ class Training:
         self.train, self.held_out = train, held_out
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.steps = sum(train.store.lengths)
+        root = self._trainer(False, 1, False)[0].strategy.root_device
+        # what is done between the stages is done there, too; it needs double precision
+        self.device = root if root.type == "cuda" else torch.device("cpu")
 
     def fit(
         self, network: TimeGradNetwork, fresh: bool = True, ckpt_path: str | None = None
@@ -88,6 +91,9 @@ class Training:
             ckpt_path: a checkpoint of the diffusion's stage to go on from.
         """
         o = self.options
+        network.to(self.device)
+        for source in (self.train, self.held_out):
+            source.store.to(self.device)
         horizons = self.steps / network.prediction_length
         number = self._batches(o.passes, horizons, o.batch_size, o.max_epochs)
         train: Loader
@@ -181,7 +187,7 @@ class Training:
         names = {name for name, p in network.named_parameters() if id(p) in own}
         known = {name: t for name, t in network.state_dict().items() if name not in names}
         other.load_state_dict(known, strict=False)
-        return other
+        return other.to(self.device)
 
     def _energy(self, network: TimeGradNetwork) -> float:
         """Of whole paths of the held-out windows, all series in their units alike."""
@@ -220,9 +226,11 @@ class Training:
         started = copy.deepcopy(module.state_dict())
         before = _losses(module, validation)
         trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
-        module.to("cpu")
+        module.to(self.device)
         if checkpoint is not None and checkpoint.best_model_path:
-            best = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+            best = torch.load(
+                checkpoint.best_model_path, map_location=self.device, weights_only=True
+            )
             Path(checkpoint.best_model_path).unlink()
             module.load_state_dict(best["state_dict"])
             after = _losses(module, validation)
