@@ -25,13 +25,15 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     if not missing.any():
         return values[-last:]
     mean = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
+    lead = int((~missing).any(1).argmax())  # rows before any value
+    before, values = values[:lead], values[lead:]
     if season is not None:
         values = _carry(values, max(1, season // 12))
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
         cycles.reshape(-1, dim)[:length] = values
         values = _carry(cycles).reshape(-1, dim)[:length]
-    values = _carry(values)[-last:]
+    values = np.concatenate([before, _carry(values)])[-last:]
     return np.where(np.isnan(values), mean.astype(values.dtype), values)
 
 
@@ -40,8 +42,8 @@ def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
     missing = np.isnan(values)
     if not missing.any():
         return values
-    time = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
-    last = np.maximum.accumulate(np.where(missing, 0, time), axis=0)
+    time = np.arange(len(values), dtype=np.int32).reshape(-1, *[1] * (values.ndim - 1))
+    last = np.maximum.accumulate(np.where(missing, np.int32(0), time), axis=0)
     if limit is not None:
         last = np.where(time - last > limit, time, last)
     return np.take_along_axis(values, last, axis=0)
