@@ -1,7 +1,7 @@
 """What all networks have: an RNN over the past conditions a diffusion of the next vector."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -31,28 +31,10 @@ def block_size(target_dim: int) -> int:
     return min(MOST_PATHS, max(1, round(POSITIONS / target_dim / 100)) * 100)
 
 
-class Past(NamedTuple):
-    """What the paths of ``b`` windows start from.
-
-    Attributes:
-        state: of the RNN, after the context.
-        calendar: features of the horizon.
-        parts: whatever else a network keeps of each window, windows first.
-    """
-
-    state: Any
-    calendar: Float[Tensor, "b p f"]
-    parts: tuple[Tensor, ...]
-
-    @staticmethod
-    def join(several: "list[Past]") -> "Past":
-        """Those of several batches as those of one."""
-        states, calendars, parts = zip(*several, strict=True)
-        return Past(
-            Encoder.join(list(states)),
-            torch.cat(calendars),
-            tuple(torch.cat(part) for part in zip(*parts, strict=True)),
-        )
+def join(pasts: list[Any]) -> Any:
+    """What the paths of several batches start from, as of one: see ``TimeGradNetwork._read``."""
+    states, *parts = zip(*pasts, strict=True)
+    return type(pasts[0])(Encoder.join(list(states)), *map(torch.cat, parts))
 
 
 class TimeGradNetwork(nn.Module, ABC):
@@ -155,7 +137,7 @@ class TimeGradNetwork(nn.Module, ABC):
         seeds = seeds.to(device)
         one_by_one = device.type == "cpu"
         read = [self._read(part) for part in batch.split(1 if one_by_one else num)]
-        past = Past.join(read)
+        past = join(read)
         if one_by_one:
             size = block_size(self.target_dim)
         else:
@@ -171,12 +153,12 @@ class TimeGradNetwork(nn.Module, ABC):
         return self._finish(drawn.view(num, num_samples, *drawn.shape[1:]), batch)
 
     @abstractmethod
-    def _read(self, batch: Batch) -> "Past":
+    def _read(self, batch: Batch) -> Any:
         """What the paths of some windows start from."""
 
     @abstractmethod
     def _draw(
-        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+        self, past: Any, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
     ) -> Float[Tensor, "n p d"]:
         """Paths of these windows."""
 

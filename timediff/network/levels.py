@@ -1,7 +1,7 @@
 """TimeGrad as published: the diffusion models the scaled values themselves (Rasul et al. 2021)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,35 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
-from timediff.network.base import Past, TimeGradNetwork
+from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.scaling import Affine
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
     from timediff.options import Options
+
+
+class Past(NamedTuple):
+    """What the paths of windows start from.
+
+    Attributes:
+        state: of the RNN, after the context.
+        calendar: features of the horizon.
+        lags: of the horizon, scaled; where they fall into it, not known yet.
+        loc: what scaling subtracts.
+        scale: what it divides by.
+        mean: of the scaled context.
+        variance: likewise.
+    """
+
+    state: Any
+    calendar: Float[Tensor, "b p f"]
+    lags: Float[Tensor, "b p l d"]
+    loc: Float[Tensor, "b 1 d"]
+    scale: Float[Tensor, "b 1 d"]
+    mean: Float[Tensor, "b 1 d"]
+    variance: Float[Tensor, "b 1 d"]
 
 
 class LevelNetwork(TimeGradNetwork):
@@ -86,22 +108,20 @@ class LevelNetwork(TimeGradNetwork):
         c = self.context_length
         scaled = self._scaled(batch)
         _, state = self.encoder(self._inputs(scaled.lags[:, :c], batch.calendar[:, :c]))
-        mean, variance = self._start(scaled)
-        parts = (scaled.lags[:, c:], batch.loc, batch.scale, mean, variance)
-        return Past(state, batch.calendar[:, c:], parts)
+        calendar, lags = batch.calendar[:, c:], scaled.lags[:, c:]
+        return Past(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
 
     def _draw(
         self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
     ) -> Float[Tensor, "n p d"]:
         """See :meth:`TimeGradNetwork.sample`."""
-        known, loc, scale, mean, variance = past.parts
         state = self.encoder.select(past.state, window)
         start = None
         if self.options.start != "standard":
-            start = Start(mean[window, 0], variance[window, 0])
+            start = Start(past.mean[window, 0], past.variance[window, 0])
         drawn: list[Tensor] = []
         for j in range(self.prediction_length):
-            lags = known[window, j]
+            lags = past.lags[window, j]
             for i, lag in enumerate(self.lags):
                 if lag <= j:  # it falls into the horizon: it is the path's own value
                     lags[:, i] = drawn[j - lag]
@@ -110,9 +130,9 @@ class LevelNetwork(TimeGradNetwork):
             )
             x = sampler.sample(self.diffusion, h.squeeze(1), noise, start)
             drawn.append(x.clamp(self.low, self.high))
-        return Affine(loc[window], scale[window]).restore(torch.stack(drawn, dim=1))
+        return Affine(past.loc[window], past.scale[window]).restore(torch.stack(drawn, dim=1))
 
-    def _start(self, scaled: Batch) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]]:
+    def _moments(self, scaled: Batch) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]]:
         """Mean and variance of the context."""
         x, observed = (part[:, : self.context_length] for part in (scaled.target, scaled.observed))
         count = observed.sum(1, keepdim=True).clamp(min=1)

@@ -1,14 +1,14 @@
 """The diffusion of what a prior leaves open: the default."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
-from timediff.network.base import Past, TimeGradNetwork
+from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows
 from timediff.network.dynamics import ORDER, Dynamics, Whitening
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
@@ -33,6 +33,26 @@ class Residuals(NamedTuple):
     loc: Float[Tensor, "b t d"]
     scale: Float[Tensor, "b t d"]
     e: Float[Tensor, "b t d"]
+
+
+class Past(NamedTuple):
+    """What the paths of windows start from.
+
+    Attributes:
+        state: of the RNN, after the context.
+        calendar: features of the horizon.
+        loc: location of the prior over the horizon.
+        scale: its scale.
+        w: white innovations of the last step before the horizon.
+        context: see :meth:`Dynamics.context`.
+    """
+
+    state: Any
+    calendar: Float[Tensor, "b p f"]
+    loc: Float[Tensor, "b p d"]
+    scale: Float[Tensor, "b p d"]
+    w: Float[Tensor, "b d"]
+    context: Float[Tensor, "b d p c"]
 
 
 class ResidualNetwork(TimeGradNetwork):
@@ -224,14 +244,13 @@ class ResidualNetwork(TimeGradNetwork):
         calendar = batch.calendar[:, c:]
         series = torch.arange(d, device=loc.device).expand(len(loc), d)
         context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
-        return Past(state, calendar, (loc[:, c:], scale[:, c:], w[:, c - 1], context))
+        return Past(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
 
     def _draw(
         self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
     ) -> Float[Tensor, "n p d"]:
         """See :meth:`TimeGradNetwork.sample`."""
-        loc, scale, last, context = past.parts
-        state, w = self.encoder.select(past.state, window), last[window]
+        state, w = self.encoder.select(past.state, window), past.w[window]
         residuals = w.new_zeros(*w.shape, ORDER)  # the latest first
         drawn = []
         for j in range(self.prediction_length):
@@ -239,10 +258,10 @@ class ResidualNetwork(TimeGradNetwork):
             u = torch.cat([past.calendar[window, j], w, position], dim=-1)
             h, state = self.encoder(u.unsqueeze(1), state)
             w = sampler.sample(self.diffusion, h.squeeze(1), noise).clamp(self.low, self.high)
-            z = self.dynamics.draw(residuals, self.whitening.back(w), context[:, :, j], window, j)
-            z = z.clamp_(-LIMIT, LIMIT)
+            e, context = self.whitening.back(w), past.context[:, :, j]
+            z = self.dynamics.draw(residuals, e, context, window, j).clamp_(-LIMIT, LIMIT)
             residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
-            drawn.append(torch.addcmul(loc[window, j], scale[window, j], z))
+            drawn.append(torch.addcmul(past.loc[window, j], past.scale[window, j], z))
         return torch.stack(drawn, dim=1)
 
     def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
