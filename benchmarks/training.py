@@ -205,7 +205,7 @@ def reference_batch(data: ForecastDataset, batches: int) -> float:
         network.loss(batch).mean().backward()
         optimizer.step()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds[1:] or seconds)
 
 
 if __name__ == "__main__":

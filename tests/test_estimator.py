@@ -1,6 +1,7 @@
 """The estimator and predictor as GluonTS uses them, and every trap on the way."""
 
 import copy
+import dataclasses
 import json
 import logging
 import pickle
@@ -35,6 +36,7 @@ from timediff import (
     TimeGradEstimator,
     TimeGradPredictor,
 )
+from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
 from timediff.predictor import best_device
 from timediff.training import Training, improved
@@ -201,6 +203,30 @@ def test_a_compiled_predictor_draws_the_same_paths(options):
     assert kernel not in predictor.network.diffusion.denoiser.__dict__
 
 
+def test_a_compiled_predictor_stays_compiled_with_another_sampler(predictor):
+    fast = predictor.compiled().with_sampler("ddim", steps=3)
+    assert fast.network.diffusion.denoiser.is_compiled
+    assert not predictor.with_sampler("ddim", steps=3).network.diffusion.denoiser.is_compiled
+
+
+def test_the_memory_budget_says_how_many_windows_are_drawn_at_a_time(predictor, monkeypatch):
+    data = [entry(240 - i) for i in range(5)]
+    drawn, sizes = [], []
+    sample = predictor.network.sample
+    for budget in (float("inf"), 4.0, 1e-5):
+        sizes.append([])
+        options = dataclasses.replace(predictor.network.options, memory_budget=budget)
+        monkeypatch.setattr(predictor.network, "options", options)
+        monkeypatch.setattr(
+            predictor.network,
+            "sample",
+            lambda b, *a: sizes[-1].append(len(b.target)) or sample(b, *a),
+        )
+        drawn.append([f.samples for f in predictor.predict(iter(data), num_samples=4, seed=1)])
+    assert sizes == [[5], [5], [1] * 5]
+    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[2])
+
+
 def test_without_a_compiler_a_compiled_predictor_draws_as_the_plain_one(
     predictor, monkeypatch, caplog
 ):
@@ -347,7 +373,7 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     with pytest.raises(SavedModelError, match="truncated or altered"):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
-    config.write_text(text.replace('"format": 2', '"format": 3'))
+    config.write_text(text.replace('"format": 3', '"format": 4'))
     with pytest.raises(SavedModelError, match="format 3"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
@@ -418,6 +444,7 @@ def test_early_stopping_and_checkpoints_of_the_user_are_of_the_diffusion(tmp_pat
             own = [c for c in trainer.callbacks if isinstance(c, EarlyStopping)]
             kept = [c for c in trainer.callbacks if c is keep]
             seen.append((module.stage, own[0] is stop, own[0].wait_count, len(own), len(kept)))
+            own[0].wait_count = 7  # what a run leaves behind
 
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [stop, keep, See()]}
     quick_estimator(trainer_kwargs=kwargs, validation_windows=3).train([entry()])
@@ -639,6 +666,37 @@ def test_of_several_runs_of_the_diffusion_the_one_with_the_best_paths_is_kept(mo
     for name in ("encoder.rnn.weight_ih_l0", "diffusion.denoiser.inlet.weight", "position"):
         assert not torch.equal(first[name], second[name])
         assert not torch.equal(second[name], third[name])
+
+
+def test_runs_that_cannot_be_compared_leave_the_first(monkeypatch):
+    """Held-out windows without an observation say nothing, nor do paths that are not finite."""
+    data = entry()
+    data["target"][:, 216:] = np.nan
+    scores = []
+    own = Training._energy
+    monkeypatch.setattr(Training, "_energy", lambda *args: scores.append(own(*args)) or scores[-1])
+    options = {"validation_windows": 4, "diffusion_runs": 2}
+    predictor = quick_estimator(**options).train([data])
+    assert scores == [np.inf, np.inf]
+    assert np.isfinite(draw(predictor)).all()
+
+    def astray(network, batch, num_samples, seeds):
+        return torch.full((len(batch.target), num_samples, 6, 3), torch.nan)
+
+    class Diverges(Training):
+        def _energy(self, network):
+            network.sample = astray.__get__(network)
+            return own(self, network)
+
+    monkeypatch.setattr("timediff.estimator.Training", Diverges)
+    assert np.isfinite(quick_estimator(**options).train([entry()]).network.low).all()
+
+
+def test_a_denoiser_given_as_an_object_is_trained_once():
+    counter, denoiser = Counter(), MLP(3, 8, width=8)
+    kwargs = {**QUICK["trainer_kwargs"], "callbacks": [counter]}
+    quick_estimator(trainer_kwargs=kwargs, denoiser=denoiser, ema_decay=None).train([entry()])
+    assert counter.epochs == 2  # one of the prior, one of the diffusion
 
 
 def test_the_energy_score_of_held_out_windows_is_of_their_paths(monkeypatch):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from timediff.network import Batch, Dynamics, LevelNetwork, ResidualNetwork, Tim
 from timediff.options import Options
 from timediff.seasonality import num_calendar
 
-FORMAT = 2  # of a saved predictor
+FORMAT = 3  # of a saved predictor
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -118,6 +117,8 @@ class TimeGradPredictor(PyTorchPredictor):
         )
         other = build_network(changed, self.spec, network.target_dim)
         other.load_state_dict(network.state_dict(), assign=True)
+        if network.diffusion.denoiser.is_compiled:
+            other.diffusion.denoiser.compile_kernel()
         return type(self)(other, self.spec, self.columns, self.device)
 
     def compiled(self) -> "TimeGradPredictor":
@@ -182,20 +183,33 @@ class TimeGradPredictor(PyTorchPredictor):
     def _forecasts(
         self, dataset: Iterable[Any], num_samples: int, seed: int
     ) -> Iterator[JointForecast]:
-        entries = enumerate(dataset)
         self.network.eval()
-        budget = self.network.options.memory_budget * 2**30
-        at_once = max(1, min(self.batch_size, int(budget // self._window_bytes(num_samples))))
-        while chunk := list(islice(entries, at_once)):
-            panels = [read_entry(entry, i, self.spec.freq) for i, entry in chunk]
-            for panel in panels:
-                self._check(panel)
+        for chunk in self._chunks(dataset, num_samples):
+            panels = [panel for _, panel in chunk]
             batch = self.gather(panels)
             own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
             seeds = torch.from_numpy((np.concatenate(own) >> np.uint64(1)).astype(np.int64))
             samples = self.network.sample(batch, num_samples, seeds).cpu().numpy()
             for panel, paths in zip(panels, samples, strict=True):
                 yield self._forecast(panel, paths)
+
+    def _chunks(
+        self, dataset: Iterable[Any], num_samples: int
+    ) -> Iterator[list[tuple[int, Panel]]]:
+        """The entries with their positions, as many at a time as the memory budget allows."""
+        chunk: list[tuple[int, Panel]] = []
+        budget, used = self.network.options.memory_budget * 2**30, 0
+        for i, entry in enumerate(dataset):
+            panel = read_entry(entry, i, self.spec.freq)
+            self._check(panel)
+            bytes_ = self._window_bytes(num_samples) + panel.values.nbytes
+            if chunk and (used + bytes_ > budget or len(chunk) == self.batch_size):
+                yield chunk
+                chunk, used = [], 0
+            chunk.append((i, panel))
+            used += bytes_
+        if chunk:
+            yield chunk
 
     def gather(self, panels: list[Panel]) -> Batch:
         """The windows after the ends of these entries, on the device."""
@@ -204,7 +218,7 @@ class TimeGradPredictor(PyTorchPredictor):
         return _to(batch, self.device)
 
     def _window_bytes(self, num_samples: int) -> int:
-        """About what one window takes: its history, its pasts, its paths as drawn and as given."""
+        """About what one window takes: end of the history, pasts, paths as drawn and as given."""
         spec = self.spec
         p, window = spec.prediction_length, spec.context_length + spec.prediction_length
         history = (spec.reach + p) * (4 + 2 * len(spec.profiles))

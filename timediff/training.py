@@ -27,7 +27,7 @@ START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
 BATCH_ROWS = 2**16  # of them read at a time
 BOUND_BATCHES = 50  # from which the range of samples is taken
-ENERGY_SAMPLES, ENERGY_WINDOWS = 50, 4  # paths of a held-out window, windows at a time
+ENERGY_SAMPLES, ENERGY_WINDOWS, ENERGY_BATCH = 50, 64, 8  # paths, held-out windows, at a time
 
 Loader = WindowLoader | PoolLoader
 
@@ -76,6 +76,10 @@ class Training:
         self.train, self.held_out = train, held_out
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.steps = sum(train.store.lengths)
+        given = trainer_kwargs.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        # as they are before they have seen anything
+        self.unused = {id(c): copy.deepcopy(c) for c in given if isinstance(c, EarlyStopping)}
         root = self._trainer(False, 1, False)[0].strategy.root_device
         # what is done between the stages is done there, too; it needs double precision
         self.device = root if root.type == "cuda" else torch.device("cpu")
@@ -110,7 +114,8 @@ class Training:
             train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
             validation = self.held_out.batches(o.batch_size)
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
-        if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
+        named = isinstance(o.denoiser, str)  # an object is not made anew
+        if fresh and ckpt_path is None and named and o.diffusion_runs > 1 and len(validation):
             start = module.trained
             best = self._energy(start)
             for _ in range(o.diffusion_runs - 1):
@@ -190,21 +195,32 @@ class Training:
         return other.to(self.device)
 
     def _energy(self, network: TimeGradNetwork) -> float:
-        """Of whole paths of the held-out windows, all series in their units alike."""
+        """Of whole paths of the held-out windows, all series in their units alike.
+
+        The paths are not kept within any bounds, so that it shows where they go astray; infinite
+        where they are not finite, or where nothing was observed.
+        """
         store, windows, overlap = self.held_out
         windows = windows[:: max(1, round(overlap / 2))]  # the others say little more
+        windows = windows[:: -(-len(windows) // ENERGY_WINDOWS)]
         was_training, p = network.training, network.prediction_length
+        unit = self.train.store.unit.mean(0)
         network.eval()
         scores: list[Tensor] = []
-        for batch in Source(store, windows).batches(ENERGY_WINDOWS):
+        for i, batch in enumerate(Source(store, windows).batches(ENERGY_BATCH)):
             assert isinstance(batch, Batch)
-            seeds = len(scores) * ENERGY_WINDOWS + torch.arange(len(batch.target))
-            unit = store.unit.mean(0)
+            seeds = i * ENERGY_BATCH + torch.arange(len(batch.target))
             paths = network.sample(batch, ENERGY_SAMPLES, seeds) / unit
+            if not paths.isfinite().all():
+                scores = []
+                break
             target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
-            scores.append(energy_score(paths, target, fair=True, over="path", reduction="none"))
+            known = batch.observed[:, -p:].any((1, 2))
+            if known.any():
+                paths, target = paths[known], target[known]
+                scores.append(energy_score(paths, target, fair=True, over="path", reduction="none"))
         network.train(was_training)
-        return float(torch.cat(scores).nanmean())
+        return float(torch.cat(scores).mean()) if scores else math.inf
 
     def stage(
         self,
@@ -256,7 +272,9 @@ class Training:
         callbacks = copy.copy(callbacks) if isinstance(callbacks, list) else [callbacks]
         if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
-            callbacks = [copy.deepcopy(c) if isinstance(c, EarlyStopping) else c for c in callbacks]
+            callbacks = [
+                copy.deepcopy(self.unused[id(c)]) if id(c) in self.unused else c for c in callbacks
+            ]
         checkpoint = None
         if validated and given.get("enable_checkpointing", True):
             checkpoint = BestWeights(

@@ -267,6 +267,24 @@ def test_whitening_of_few_principal_components_is_the_best_of_its_kind(number):
     assert (ours - truth).norm() < 1.1 * (exact - truth).norm()
 
 
+@pytest.mark.parametrize(
+    ("dim", "number", "missing"), [(300, 150, 0.0), (300, 150, 0.2), (300, 700, 0.3)]
+)
+def test_whitening_holds_for_what_it_was_not_fitted_to(dim, number, missing):
+    """More series than observations, or many gaps, do not make it divide by next to nothing."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(n: int) -> torch.Tensor:
+        common = torch.randn(n, 1, generator=generator)
+        return 0.8 * common + 0.6 * torch.randn(n, dim, generator=generator)
+
+    e = draw(number)
+    observed = torch.rand(e.shape, generator=generator) >= missing
+    whitening = Whitening(dim)
+    whitening.fit(e, observed, number)
+    assert 0.7 < whitening(draw(2000)).var() < 2.5
+
+
 def test_whitening_does_not_trust_few_observations():
     few = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))  # independent
     whitening = Whitening(40)

@@ -1,7 +1,7 @@
 r"""Noise by counter: every path of every window has a stream of its own.
 
-A number depends on the seed, the window, the path, the draw and its place in the vector, and on
-nothing else: not on what is drawn beside it, in which order, or on how much at a time. It is the
+A vector depends on the seed, the window, the path, the draw and its length, and on nothing else:
+not on what is drawn beside it, in which order, or on how much at a time. It is the
 generator Philox 4x32-10 (Salmon et al. 2011), of which four 32-bit words at a time become four
 normal numbers (Box and Muller 1958), in operations that every device has.
 """

@@ -136,13 +136,12 @@ class TimeGradNetwork(nn.Module, ABC):
             seeds = torch.randint(2**62, (num,))
         seeds = seeds.to(device)
         one_by_one = device.type == "cpu"
-        read = [self._read(part) for part in batch.split(1 if one_by_one else num)]
-        past = join(read)
+        past = join([self._read(part) for part in batch.split(1 if one_by_one else num)])
         if one_by_one:
             size = block_size(self.target_dim)
         else:
-            size = int(self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES))
-            size = max(1, min(size, total))
+            most = self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES)
+            size = max(1, int(min(most, total)))
         drawn = batch.target.new_empty(total, self.prediction_length, self.target_dim)
         for first in range(0, total, size):
             number = torch.arange(first, first + size, device=device).clamp(max=total - 1)

@@ -15,6 +15,7 @@ from timediff.types import Bool, Float, Int, Tensor
 ORDER = 2  # steps back
 MOST_ITERATIONS = 100  # in which missing innovations are found
 LEAST_VARIANCE = 1e-3  # of a principal component
+OBSERVATIONS = 4  # independent ones for each principal component, at least
 SAMPLED = 1024  # series whose correlations say how much these are shrunk
 POSITIONS = 2**13  # series × paths worked on at once, so that they stay in the processor's cache
 
@@ -183,6 +184,7 @@ class Whitening(nn.Module):
         deviation = (e.square().sum(0) / count).clamp(min=1e-4).sqrt()
         x = e / (deviation * count.sqrt())  # without gaps, the correlations are x^T x
         n, d = x.shape
+        independent = max(1, min(n, independent))
         some = torch.arange(0, d, -(-d // SAMPLED), device=e.device)  # they stand for all
 
         def gain(columns: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ class Whitening(nn.Module):
         others = torch.ones_like(correlation, dtype=torch.bool)
         others[some, torch.arange(len(some), device=e.device)] = False
         square = correlation[others].clamp(-1, 1) ** 2
-        noise = ((1 - square) ** 2).sum() / max(1, independent)
+        noise = ((1 - square) ** 2).sum() / independent
         kept = 1 - (noise / square.sum().clamp(min=1e-12)).clamp(0, 1)
         # the smaller of the two products has the same eigenvalues
         if d <= n:
@@ -206,9 +208,10 @@ class Whitening(nn.Module):
         else:
             values, left = torch.linalg.eigh(x @ x.T)
             vectors = x.T @ left * values.clamp(min=1e-12).rsqrt()
-            kept = kept * lacking.mean()
+        if values[0] < 0:  # the first may, with gaps: shrunk until there is none
+            kept = kept.clamp(max=(1 - LEAST_VARIANCE) / (1 - values[0]))
         values = kept * values + (1 - kept)
-        rank = min(len(self.values), len(values))
+        rank = min(len(self.values), max(1, min(n, independent) // OBSERVATIONS))
         values, vectors = values[-rank:], vectors[:, -rank:]
         rest = (d - values.sum()) / (d - rank) if rank < d else values[0]
         self.rest.copy_(rest.clamp(min=LEAST_VARIANCE))

@@ -21,7 +21,7 @@ class Denoiser(nn.Module, ABC):
 
     Attributes:
         kernel: name of the method that :meth:`compile_kernel` compiles: that with most of the work
-            of a reverse step, always called with the same shapes.
+            of a reverse step, called with few shapes.
     """
 
     kernel = "denoise"
@@ -48,7 +48,7 @@ class Denoiser(nn.Module, ABC):
         Without a compiler, or where compilation fails, it stays as it is.
         """
         plain = getattr(self, self.kernel)
-        on_gpu = next(self.parameters()).is_cuda
+        on_gpu = any(p.is_cuda for p in self.parameters())
         mode = "reduce-overhead" if on_gpu else "default"  # the former is a graph of CUDA
         fused = torch.compile(plain, dynamic=False, mode=mode)
 
@@ -56,12 +56,19 @@ class Denoiser(nn.Module, ABC):
             try:
                 output = fused(*inputs)
                 return output.clone() if on_gpu else output  # the next call writes over it
+            except torch.cuda.OutOfMemoryError:
+                raise
             except Exception as error:
                 logger.info("the denoiser is not compiled: %s", error)
                 setattr(self, self.kernel, plain)
                 return plain(*inputs)
 
         setattr(self, self.kernel, call)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`compile_kernel` was called."""
+        return self.kernel in self.__dict__
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what was compiled, which belongs to this process."""
