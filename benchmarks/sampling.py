@@ -6,8 +6,9 @@
 change what is computed). The reference is ``benchmarks/reference.py``, in the same run. A chain of
 100 steps for each of 24 steps of the horizon takes hours there, so of the reference some reverse
 steps are timed and multiplied; of a preset with as many steps, a horizon of one step; of the others
-the whole call of ``predict``. Medians of several, after one to warm up, in which what is to be
-compiled is compiled.
+the whole call of ``predict``. With ``--add`` the rows of other presets stay, with the reference of
+their own run, whose start is in the last column. Medians of several, after one to warm up, in which
+what is to be compiled is compiled.
 
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
 PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
@@ -30,7 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import NUM_SAMPLES, write_results
+from benchmarks.common import NUM_SAMPLES, machine, write_results
 from benchmarks.reference import EpsilonTheta, ReverseLoop
 from benchmarks.untrained import FREQ, entries, untrained
 from timediff.diffusion import SCHEDULES
@@ -54,17 +55,21 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=NUM_SAMPLES)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--add", action="store_true", help="keep the rows of other presets")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    kept = earlier(given.output, given.presets) if given.add else []
+    start = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     for device in devices:
         speed, width = peak(device), bandwidth(device)
         for dim in given.series:
             reference = None
             for name in ["reference", *given.presets]:
                 run = Run(name, dim, device, given.samples)
-                seconds = run.time(given.repeats)
+                # the reference varies most, and all ratios hang on it
+                seconds = run.time(given.repeats * (3 if name == "reference" else 1))
                 flops, moved = run.operations()
                 reference = reference or seconds
                 floor = flops / speed
@@ -83,10 +88,22 @@ def main() -> None:
                     "GB": moved / 1e9,
                     "copied, s": moved / width,
                     "timed": run.timed,
+                    "run": start,
                 }
                 rows.append(row)
                 print({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
-    write_results(given.output, "sampling", title(rows), rows)
+                write_results(given.output, "sampling", title(kept + rows), kept + rows)
+
+
+def earlier(output: Path, presets: list[str]) -> list[dict[str, Any]]:
+    """The rows that are there, of runs of other presets, each with the reference of its run."""
+    path = output / "sampling.csv"
+    if not path.exists():
+        return []
+    table = pd.read_csv(path).drop(columns=list(machine()))
+    runs = table.loc[~table["model"].isin(["reference", *presets]), "run"].unique()
+    kept = table[table["run"].isin(runs) & ~table["model"].isin(presets)]
+    return [{str(k): v for k, v in row.items()} for row in kept.to_dict("records")]
 
 
 def title(rows: list[dict[str, Any]]) -> str:

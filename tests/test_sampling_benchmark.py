@@ -47,6 +47,9 @@ def test_the_benchmark_times_every_model_and_writes_a_table(tmp_path, monkeypatc
     # the reference does the same products of matrices, and those of the step and the condition more
     assert rows.loc["reference", "GFLOP"] > rows.loc["paper", "GFLOP"] > 0
     assert "# Drawing paths: the default takes" in (tmp_path / "sampling.md").read_text()
+    kept = sampling.earlier(tmp_path, ["paper"])
+    assert [row["model"] for row in kept] == ["reference", "default"]
+    assert sampling.earlier(tmp_path, ["default", "paper"]) == []
 
 
 def test_bytes_are_those_of_what_is_read_and_written():

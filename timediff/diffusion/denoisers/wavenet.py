@@ -11,7 +11,7 @@ from timediff.diffusion.denoisers.base import DENOISERS, Denoiser, step_embeddin
 from timediff.types import Float, Int, Tensor
 
 SLOPE = 0.4  # of every leaky ReLU
-POSITIONS = 2**14  # rows × series worked on at once, so that they stay in the processor's cache
+POSITIONS = 2**16  # rows × series worked on at once, so that they stay in the processor's cache
 
 
 def pieces(number: int, most: int) -> int:
