@@ -374,7 +374,7 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
     config.write_text(text.replace('"format": 3', '"format": 4'))
-    with pytest.raises(SavedModelError, match="format 3"):
+    with pytest.raises(SavedModelError, match="format 4, this version of timediff reads 3"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):
