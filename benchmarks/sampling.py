@@ -13,8 +13,9 @@ what is to be compiled is compiled.
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
 PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
 floor`` is how much of the time taken that is. ``GB`` is what all operations read and write, each
-for itself, and ``copied, s`` the time of copying as much from and to main memory: more than the
-time taken means that much of it stayed in the cache, or was never written.
+for itself (what is changed in place once), and ``copied, s`` the time of copying as much from and
+to main memory: more than the time taken means that much of it stayed in the cache, or was never
+written.
 """
 
 import argparse

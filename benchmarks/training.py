@@ -46,10 +46,11 @@ from benchmarks.common import evaluate, write_results
 from timediff import TimeGradEstimator
 from timediff.datasets import ForecastDataset, load_dataset
 from timediff.entries import read_dataset
-from timediff.loader import SeriesStore, WindowLoader
+from timediff.loader import WindowLoader
 from timediff.options import Options
-from timediff.predictor import build_network
 from timediff.splits import split_windows, window_spec
+from timediff.store import SeriesStore
+from timediff.windows import build_network
 
 THREADS, BATCH, WINDOWS = 2, 64, 7
 SHORT, FEW = ", few epochs", {"prior_epochs": 2, "max_epochs": 1}
@@ -121,29 +122,34 @@ def title(rows: list[dict[str, Any]]) -> str:
 def loaders(data: ForecastDataset, batches: int) -> list[dict[str, Any]]:
     """Windows a second of GluonTS's pipeline and of ours."""
     o = Options.from_preset("paper")
-    panels = read_dataset(data.train, data.freq)
-    length = max(len(panel.values) for panel in panels)
     rows: list[dict[str, Any]] = []
-    rows.append({"what": "loader", "model": "GluonTS", **_rate(gluonts(data, o, length), batches)})
+    rows.append({"what": "loader", "model": "GluonTS", **_rate(gluonts(data, o), batches)})
     for name, options, size in (
         ("timediff, windows", o, BATCH),
         ("timediff, single series", Options(), Options().prior_rows),
     ):
-        spec = window_spec(options, data.freq, data.prediction_length, length)
-        store = SeriesStore(panels, spec)
-        windows, _, _ = split_windows(panels, spec, options.validation_windows)
+        store, windows = prepared(data, options)
         loader = WindowLoader(store, windows, size, num_batches=10**9, rows=options.prior)
-        unit = size / (panels[0].values.shape[1] if options.prior else 1)
+        unit = size / (store.values.shape[1] if options.prior else 1)
         rows.append({"what": "loader", "model": name, **_rate(iter(loader), 10 * batches, unit)})
     for row in rows:
         row["ratio"] = row["windows a second"] / rows[0]["windows a second"]
     return rows
 
 
-def gluonts(data: ForecastDataset, o: Options, length: int) -> Iterator[Any]:
+def prepared(data: ForecastDataset, options: Options) -> tuple[SeriesStore, torch.Tensor]:
+    """The training data in memory, and the windows of it ``(n, 2)``."""
+    panels = read_dataset(data.train, data.freq)
+    history = max(len(panel.values) for panel in panels)
+    spec = window_spec(options, data.freq, data.prediction_length, history)
+    windows, _, _ = split_windows(panels, spec, options.validation_windows)
+    return SeriesStore(panels, spec), windows
+
+
+def gluonts(data: ForecastDataset, o: Options) -> Iterator[Any]:
     """Batches of GluonTS's pipeline with what the published model reads."""
     p = data.prediction_length
-    spec = window_spec(o, data.freq, p, length)
+    spec = prepared(data, o)[0].spec
     transformation = Chain(
         [
             AddObservedValuesIndicator(
@@ -195,13 +201,10 @@ def _rate(batches: Iterator[Any], number: int, size: float = BATCH) -> dict[str,
 def reference_batch(data: ForecastDataset, batches: int) -> float:
     """Seconds of one step of the published model's training, the loader left out."""
     o = Options.from_preset("paper")
-    panels = read_dataset(data.train, data.freq)
-    spec = window_spec(o, data.freq, data.prediction_length, len(panels[0].values))
-    store = SeriesStore(panels, spec)
+    store, windows = prepared(data, o)
     torch.manual_seed(0)
-    network = build_network(o, spec, panels[0].values.shape[1]).train()
+    network = build_network(o, store.spec, store.values.shape[1]).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=o.lr)
-    windows, _, _ = split_windows(panels, spec, 0)
     seconds = []
     for batch in itertools.islice(WindowLoader(store, windows, BATCH, batches), batches):
         start = time.perf_counter()

@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 
 from timediff.options import Options
-from timediff.predictor import TimeGradPredictor, build_network
+from timediff.predictor import TimeGradPredictor
 from timediff.splits import window_spec
+from timediff.windows import build_network
 
 FREQ = "h"
 
 
 def untrained(
-    preset: str, dim: int, horizon: int, history: int, device: str = "cpu", **options: Any
+    preset: str, dim: int, horizon: int, history: int, device: str = "cpu"
 ) -> TimeGradPredictor:
     """A predictor of a preset as it is before training.
 
@@ -23,11 +24,10 @@ def untrained(
         horizon: P, steps of a forecast.
         history: steps that would be there to train on, on which some sizes depend.
         device: where it draws.
-        options: changes of the preset.
     """
-    made = Options.from_preset(preset, **options)
-    spec = window_spec(made, FREQ, horizon, history)
-    network = build_network(made, spec, dim).eval().requires_grad_(False)
+    options = Options.from_preset(preset)
+    spec = window_spec(options, FREQ, horizon, history)
+    network = build_network(options, spec, dim).eval().requires_grad_(False)
     return TimeGradPredictor(network, spec, device=device)
 
 

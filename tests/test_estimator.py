@@ -39,7 +39,7 @@ from timediff import (
 from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
 from timediff.predictor import best_device
-from timediff.training import Training, improved
+from timediff.validation import improved, path_energy
 
 
 def list_dataset():
@@ -652,11 +652,11 @@ def test_presets_differ_in_effort_only(preset):
 def test_of_several_runs_of_the_diffusion_the_one_with_the_best_paths_is_kept(monkeypatch):
     scores, networks = iter([3.0, 1.0, 2.0]), []
 
-    def energy(self, network):
+    def energy(network, *_):
         networks.append(copy.deepcopy(network))
         return next(scores)
 
-    monkeypatch.setattr(Training, "_energy", energy)
+    monkeypatch.setattr("timediff.training.path_energy", energy)
     kept = quick_estimator().train([entry()]).network
     first, second, third = (network.state_dict() for network in networks)
     for name, value in kept.state_dict().items():
@@ -668,60 +668,64 @@ def test_of_several_runs_of_the_diffusion_the_one_with_the_best_paths_is_kept(mo
         assert not torch.equal(second[name], third[name])
 
 
-def test_runs_that_cannot_be_compared_leave_the_first(monkeypatch):
-    """Held-out windows without an observation say nothing, nor do paths that are not finite."""
-    data = entry()
-    data["target"][:, 216:] = np.nan
-    scores = []
-    own = Training._energy
-    monkeypatch.setattr(Training, "_energy", lambda *args: scores.append(own(*args)) or scores[-1])
-    options = {"validation_windows": 4, "diffusion_runs": 2}
-    predictor = quick_estimator(**options).train([data])
+@pytest.mark.parametrize("why", ["nothing observed", "not finite"])
+def test_runs_that_cannot_be_compared_leave_the_first(monkeypatch, why):
+    data, seen, scores = entry(), [], []
+
+    def energy(network, *others):
+        seen.append(copy.deepcopy(network))
+        if why == "not finite":
+            sample = network.sample
+            network.sample = lambda *inputs: sample(*inputs) * torch.nan
+        scores.append(path_energy(network, *others))
+        vars(network).pop("sample", None)
+        return scores[-1]
+
+    if why == "nothing observed":
+        data["target"][:, 216:] = np.nan
+    monkeypatch.setattr("timediff.training.path_energy", energy)
+    predictor = quick_estimator(validation_windows=4, diffusion_runs=2).train([data])
     assert scores == [np.inf, np.inf]
+    for one, first in zip(predictor.network.parameters(), seen[0].parameters(), strict=True):
+        assert torch.equal(one, first)
     assert np.isfinite(draw(predictor)).all()
 
-    def astray(network, batch, num_samples, seeds):
-        return torch.full((len(batch.target), num_samples, 6, 3), torch.nan)
 
-    class Diverges(Training):
-        def _energy(self, network):
-            network.sample = astray.__get__(network)
-            return own(self, network)
-
-    monkeypatch.setattr("timediff.estimator.Training", Diverges)
-    assert np.isfinite(quick_estimator(**options).train([entry()]).network.low).all()
-
-
-def test_a_denoiser_given_as_an_object_is_trained_once():
-    counter, denoiser = Counter(), MLP(3, 8, width=8)
+def test_a_denoiser_given_as_an_object_is_copied_for_each_network():
+    denoiser = MLP(3, 8, width=8)
+    before = copy.deepcopy(denoiser.state_dict())
+    counter = Counter()
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [counter]}
-    quick_estimator(trainer_kwargs=kwargs, denoiser=denoiser, ema_decay=None).train([entry()])
-    assert counter.epochs == 2  # one of the prior, one of the diffusion
+    estimator = quick_estimator(trainer_kwargs=kwargs, denoiser=denoiser, ema_decay=None, seed=1)
+    one, two = (estimator.train([entry()]) for _ in range(2))
+    assert counter.epochs == 8
+    assert np.array_equal(draw(one), draw(two))  # the second did not begin where the first ended
+    for name, value in denoiser.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_the_energy_score_of_held_out_windows_is_of_their_paths(monkeypatch):
     """It prefers the network whose spread is right, and does not see what was not observed."""
     seen = {}
 
-    def energy(self, network):
+    def energy(network, held_out, unit):
         if "right" in seen:
             return 0.0
-        seen["right"] = own(self, network)
-        store, windows, _ = self.held_out
+        store, windows, _ = held_out
+        seen["right"] = path_energy(network, held_out, unit)
         last = store.first[0] + int(windows[0, 1]) + 5
         store.observed[last, 1] = False
-        seen["gap"] = own(self, network)
+        seen["gap"] = path_energy(network, held_out, unit)
         store.values[last, 1] = 1e6  # read by the last window's horizon only
-        seen["poisoned gap"] = own(self, network)
+        seen["poisoned gap"] = path_energy(network, held_out, unit)
         store.observed[last, 1] = True
-        seen["poisoned"] = own(self, network)
+        seen["poisoned"] = path_energy(network, held_out, unit)
         store.values[last, 1] = 0.0
         network.priors[0].rho.data += 5.0
-        seen["too wide"] = own(self, network)
+        seen["too wide"] = path_energy(network, held_out, unit)
         return 0.0
 
-    own = Training._energy
-    monkeypatch.setattr(Training, "_energy", energy)
+    monkeypatch.setattr("timediff.training.path_energy", energy)
     options = {"diffusion_runs": 2, "prior_members": 1, "validation_windows": 1, "batch_size": 4}
     quick_estimator(**options).train([entry()])
     assert 0 < seen["right"] < 0.5 * seen["too wide"]

@@ -11,7 +11,7 @@ from tests.conftest import entry
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
 from timediff.history import fill_gaps, past_means, seasonal_means
-from timediff.loader import PoolLoader, SeriesStore, WindowLoader, WindowSpec
+from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Innovations
 from timediff.seasonality import (
     calendar,
@@ -25,6 +25,8 @@ from timediff.seasonality import (
     seasonal_offsets,
     seasons,
 )
+from timediff.store import SeriesStore
+from timediff.windows import WindowSpec
 
 SPEC = WindowSpec(
     freq="h",

@@ -62,7 +62,7 @@ def test_bytes_are_those_of_what_is_read_and_written():
     assert moved.bytes == 0
     with sampling.Moved() as moved:
         z.add_(1.0)
-    assert 4 * 50 <= moved.bytes <= 4 * 100
+    assert moved.bytes == 4 * 50  # in place
     with sampling.Moved() as moved:
         z[:1].expand(10, -1) + z
     assert moved.bytes == 4 * (5 + 50 + 50)

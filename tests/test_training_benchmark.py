@@ -16,7 +16,7 @@ def test_gluonts_gives_windows_of_the_same_reach():
     o = Options.from_preset("paper")
     series, length = data.train[0]["target"].shape
     spec = window_spec(o, data.freq, 24, length)
-    for batch in itertools.islice(training.gluonts(data, o, length), 2):
+    for batch in itertools.islice(training.gluonts(data, o), 2):
         assert batch["past_target"].shape == (64, spec.context_length + max(spec.lags), series)
         assert batch["future_target"].shape == (64, 24, series)
         assert torch.isfinite(batch["past_target"]).all()

@@ -13,14 +13,17 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
+from timediff.checkpoints import check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.lightning_module import TimeGradModule
-from timediff.loader import SeriesStore, WindowSpec
 from timediff.options import Options
-from timediff.predictor import TimeGradPredictor, best_device, build_network
+from timediff.predictor import TimeGradPredictor, best_device
 from timediff.splits import last_windows, split_windows, window_spec
-from timediff.training import Source, Training, check_checkpoint
+from timediff.store import SeriesStore
+from timediff.training import Training
+from timediff.validation import Source
+from timediff.windows import WindowSpec, build_network
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):

@@ -52,7 +52,8 @@ class Options:
         num_layers: layers of the RNN.
         dropout: probability in the denoiser and between the layers of the RNN.
         cond_dim: length of the condition, a linear map of the RNN's state; None takes the state.
-        denoiser: ``"mlp"``, ``"wavenet"`` or a :class:`~timediff.diffusion.Denoiser`.
+        denoiser: ``"mlp"``, ``"wavenet"`` or a :class:`~timediff.diffusion.Denoiser`, which
+            is copied.
         denoiser_options: keyword arguments of a named denoiser.
         diff_steps: K, the number of noising steps.
         schedule: ``"linear"``, ``"cosine"``, ``"quadratic"``, ``"sigmoid"``, ``"constant"``,
@@ -80,8 +81,8 @@ class Options:
         max_epochs: epochs in which the diffusion is trained, unless stopped early.
         diffusion_runs: how often the diffusion is trained, each time from other random weights;
             kept is the one with the lowest energy score of its paths of the held-out windows. Once
-            where nothing is held out, where training goes on from a predictor or a checkpoint, or
-            where the denoiser is an object. The user's checkpoints are of the first run.
+            where nothing is held out, or where training goes on from a predictor or a checkpoint.
+            Callbacks see all runs, the user's checkpoints are of the first.
         lr: learning rate at its highest.
         max_lr: peak of a one-cycle learning rate; None takes ``lr``, after a short
             rise, and lets it fall to 0.

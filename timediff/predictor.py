@@ -2,15 +2,11 @@
 
 import copy
 import dataclasses
-import hashlib
-import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
@@ -18,15 +14,12 @@ from gluonts.transform import Identity
 
 from timediff.diffusion import SAMPLERS, Sampler
 from timediff.entries import Panel, read_entry
-from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
+from timediff.errors import DataError, OptionError, TimediffError
 from timediff.forecast import JointForecast
-from timediff.loader import SeriesStore, WindowSpec
-from timediff.network import Batch, Dynamics, LevelNetwork, ResidualNetwork, TimeGradNetwork
-from timediff.options import Options
-from timediff.seasonality import num_calendar
-
-FORMAT = 3  # of a saved predictor
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+from timediff.network import Batch, TimeGradNetwork
+from timediff.saving import load, save
+from timediff.store import SeriesStore
+from timediff.windows import WindowSpec, build_network
 
 
 def best_device(device: str | torch.device = "auto") -> torch.device:
@@ -36,34 +29,6 @@ def best_device(device: str | torch.device = "auto") -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
-    """The network for windows of this kind; the one place where sizes are handed over."""
-    sizes = {
-        "target_dim": target_dim,
-        "prediction_length": spec.prediction_length,
-        "context_length": spec.context_length,
-        "num_calendar": num_calendar(spec.freq, spec.yearly),
-    }
-    if not options.prior:
-        return LevelNetwork(options, **sizes, lags=spec.lags)
-    return ResidualNetwork(
-        options,
-        **sizes,
-        lookback=spec.lookback,
-        num_seasonal=len(spec.seasonal),
-        num_profiles=len(spec.profiles),
-        level=spec.level,
-    )
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    rows = batch.rows
-    if rows is not None:
-        rows = type(rows)(*(part.to(device) for part in rows))
-    plain = {k: v.to(device) for k, v in batch._asdict().items() if isinstance(v, torch.Tensor)}
-    return Batch(**plain, rows=rows)
 
 
 class TimeGradPredictor(PyTorchPredictor):
@@ -188,7 +153,7 @@ class TimeGradPredictor(PyTorchPredictor):
             panels = [panel for _, panel in chunk]
             batch = self.gather(panels)
             own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
-            seeds = torch.from_numpy((np.concatenate(own) >> np.uint64(1)).astype(np.int64))
+            seeds = torch.tensor([int(state[0] >> 1) for state in own])
             samples = self.network.sample(batch, num_samples, seeds).cpu().numpy()
             for panel, paths in zip(panels, samples, strict=True):
                 yield self._forecast(panel, paths)
@@ -199,35 +164,24 @@ class TimeGradPredictor(PyTorchPredictor):
         """The entries with their positions, as many at a time as the memory budget allows."""
         chunk: list[tuple[int, Panel]] = []
         budget, used = self.network.options.memory_budget * 2**30, 0
+        own = 4 * self.network.target_dim * self.spec.floats(num_samples)
         for i, entry in enumerate(dataset):
             panel = read_entry(entry, i, self.spec.freq)
             self._check(panel)
-            bytes_ = self._window_bytes(num_samples) + panel.values.nbytes
-            if chunk and (used + bytes_ > budget or len(chunk) == self.batch_size):
+            size = own + panel.values.nbytes
+            if chunk and (used + size > budget or len(chunk) == self.batch_size):
                 yield chunk
                 chunk, used = [], 0
             chunk.append((i, panel))
-            used += bytes_
+            used += size
         if chunk:
             yield chunk
 
     def gather(self, panels: list[Panel]) -> Batch:
         """The windows after the ends of these entries, on the device."""
         store = SeriesStore(panels, self.spec, for_forecast=True)
-        batch = store.gather(torch.arange(len(panels)), torch.tensor(store.lengths))
-        return _to(batch, self.device)
-
-    def _window_bytes(self, num_samples: int) -> int:
-        """About what one window takes: end of the history, pasts, paths as drawn and as given."""
-        spec = self.spec
-        p, window = spec.prediction_length, spec.context_length + spec.prediction_length
-        history = (spec.reach + p) * (4 + 2 * len(spec.profiles))
-        pasts = 3 * window * len(spec.lags)
-        if spec.lookback:
-            step = len(spec.seasonal) + len(spec.profiles)
-            pasts = 2 * len(spec.blocks) * (spec.lookback + p * step) + p * Dynamics.WIDTH
-        paths = 3 * num_samples * p
-        return 4 * self.network.target_dim * (history + pasts + paths)
+        store.to(self.device)
+        return store.gather(torch.arange(len(panels)), torch.tensor(store.lengths))
 
     def _check(self, panel: Panel) -> None:
         """Raise a DataError unless this entry can be forecast."""
@@ -271,30 +225,8 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             SavedModelError: the model holds an object that has no name to save it under.
         """
-        path = Path(path)
-        options = dataclasses.asdict(self.network.options)
-        weights = safetensors.torch.save(
-            {name: t.cpu().contiguous() for name, t in self.network.state_dict().items()}
-        )
-        config = {
-            "format": FORMAT,
-            "options": options,
-            "spec": dataclasses.asdict(self.spec),
-            "target_dim": self.network.target_dim,
-            "columns": self.columns,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        }
-        try:
-            text = json.dumps(config, indent=2)
-        except TypeError as error:
-            raise SavedModelError(
-                f"the model cannot be saved: {error}; register a plug-in under a name and use that"
-            ) from error
-        Predictor.serialize(self, path)  # the files by which GluonTS finds this class
-        for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
-            part = path / f"{name}.part"
-            part.write_bytes(content)
-            os.replace(part, path / name)
+        save(path, self.network, self.spec, self.columns)
+        Predictor.serialize(self, Path(path))  # the files by which GluonTS finds this class
 
     @classmethod
     def deserialize(  # type: ignore[override]
@@ -305,24 +237,5 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             SavedModelError: a file is missing, damaged or of a newer format.
         """
-        path = Path(path)
-        try:
-            config = json.loads((path / CONFIG).read_text())
-            weights = (path / WEIGHTS).read_bytes()
-        except (OSError, ValueError) as error:
-            raise SavedModelError(f"{path} holds no readable saved model: {error}") from error
-        if config.get("format") != FORMAT:
-            raise SavedModelError(
-                f"{path} has format {config.get('format')}, this version of timediff reads {FORMAT}"
-            )
-        if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
-            raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
-        try:
-            spec = config["spec"]
-            offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal", "profiles")}
-            spec = WindowSpec(**{**spec, **offsets})
-            network = build_network(Options(**config["options"]), spec, config["target_dim"])
-            network.load_state_dict(safetensors.torch.load(weights))
-        except (KeyError, TypeError, RuntimeError, TimediffError) as error:
-            raise SavedModelError(f"{path / CONFIG} does not describe a model: {error}") from error
-        return cls(network, spec, config["columns"], device="auto" if device is None else device)
+        network, spec, columns = load(path)
+        return cls(network, spec, columns, device="auto" if device is None else device)

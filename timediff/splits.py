@@ -7,9 +7,9 @@ import torch
 from timediff import seasonality
 from timediff.entries import Panel
 from timediff.errors import DataError, OptionError
-from timediff.loader import WindowSpec
 from timediff.options import Options
 from timediff.types import Int, Tensor
+from timediff.windows import WindowSpec
 
 MAX_VALIDATION_WINDOWS = 512
 VALIDATION_OVERLAP = 4  # windows that begin within one horizon, or a few more

@@ -3,23 +3,21 @@
 import copy
 import itertools
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from timediff.errors import OptionError
+from timediff.checkpoints import BestWeights, weights
 from timediff.lightning_module import TimeGradModule
-from timediff.loader import PoolLoader, SeriesStore, WindowLoader
+from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
 from timediff.options import Options
-from timediff.predictor import build_network
-from timediff.scores import energy_score
-from timediff.types import Tensor
+from timediff.validation import Source, improved, losses, path_energy
+from timediff.windows import build_network
 
 logger = logging.getLogger(__name__)
 
@@ -27,30 +25,8 @@ START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
 BATCH_ROWS = 2**16  # of them read at a time
 BOUND_BATCHES = 50  # from which the range of samples is taken
-ENERGY_SAMPLES, ENERGY_WINDOWS, ENERGY_BATCH = 50, 64, 8  # paths, held-out windows, at a time
 
 Loader = WindowLoader | PoolLoader
-
-
-class Source(NamedTuple):
-    """Data and the windows of it, of which so many begin within one horizon."""
-
-    store: SeriesStore
-    windows: Tensor
-    overlap: float = 1.0
-
-    def batches(self, size: int, **kwargs: Any) -> WindowLoader:
-        """Windows in order, or at random; see :class:`WindowLoader`."""
-        return WindowLoader(self.store, self.windows, size, **kwargs)
-
-
-class BestWeights(ModelCheckpoint):
-    """The callback that keeps the best weights, beside any checkpoint of the user's."""
-
-    @property
-    def state_key(self) -> str:
-        """Another one than the user's checkpoints have."""
-        return "timediff-best-weights"
 
 
 class Training:
@@ -76,13 +52,16 @@ class Training:
         self.train, self.held_out = train, held_out
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.steps = sum(train.store.lengths)
-        given = trainer_kwargs.get("callbacks") or []
-        given = given if isinstance(given, list) else [given]
+        callbacks = trainer_kwargs.get("callbacks") or []
+        self.callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         # as they are before they have seen anything
-        self.unused = {id(c): copy.deepcopy(c) for c in given if isinstance(c, EarlyStopping)}
-        root = self._trainer(False, 1, False)[0].strategy.root_device
-        # what is done between the stages is done there, too; it needs double precision
-        self.device = root if root.type == "cuda" else torch.device("cpu")
+        self.unused = {
+            id(c): copy.deepcopy(c) for c in self.callbacks if isinstance(c, EarlyStopping)
+        }
+        self.device = torch.device("cpu")
+        if torch.cuda.is_available():  # what is done between the stages is done there, too
+            root = self._trainer(validated=False, epochs=1, whole=False)[0].strategy.root_device
+            self.device = root if root.type == "cuda" else self.device
 
     def fit(
         self, network: TimeGradNetwork, fresh: bool = True, ckpt_path: str | None = None
@@ -106,7 +85,7 @@ class Training:
             if ckpt_path is None:
                 network = self._fit_prior(network, fresh)
             else:
-                network.load_state_dict(_weights(ckpt_path))
+                network.load_state_dict(weights(ckpt_path))
             pool, held = self._pools(network.eval(), whiten=ckpt_path is None)
             train = PoolLoader(pool, o.batch_size, number, self.generator)
             validation = PoolLoader(held, o.batch_size)
@@ -114,18 +93,8 @@ class Training:
             train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
             validation = self.held_out.batches(o.batch_size)
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
-        named = isinstance(o.denoiser, str)  # an object is not made anew
-        if fresh and ckpt_path is None and named and o.diffusion_runs > 1 and len(validation):
-            start = module.trained
-            best = self._energy(start)
-            for _ in range(o.diffusion_runs - 1):
-                other = self.stage("diffusion", self._again(start), train, validation, again=True)
-                energy = self._energy(other[0].trained)
-                logger.info(
-                    "energy score of the held-out windows: %s, best so far %s", energy, best
-                )
-                if energy < best:
-                    best, (module, trainer) = energy, other
+        if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
+            module, trainer = self._best_run(module, trainer, train, validation)
         network = module.trained
         network.requires_grad_(False).eval()
         network.floor.copy_(self.train.store.floor.amin(0))
@@ -185,6 +154,20 @@ class Training:
             return pool, Innovations(*(part[:0] for part in pool))
         return pool, network.pool(whole(self.held_out), None)
 
+    def _best_run(
+        self, module: TimeGradModule, trainer: pl.Trainer, train: Loader, validation: Loader
+    ) -> tuple[TimeGradModule, pl.Trainer]:
+        """Of this run of the diffusion and more, that with the best paths of held-out windows."""
+        start, unit = module.trained, self.train.store.unit.mean(0)
+        least = path_energy(start, self.held_out, unit)
+        for run in range(1, self.options.diffusion_runs):
+            other = self.stage("diffusion", self._again(start), train, validation, again=True)
+            energy = path_energy(other[0].trained, self.held_out, unit)
+            logger.info("run %s: energy score %s of held-out paths, least %s", run, energy, least)
+            if energy < least:
+                least, (module, trainer) = energy, other
+        return module, trainer
+
     def _again(self, network: TimeGradNetwork) -> TimeGradNetwork:
         """The same network before the diffusion's stage, from other random weights of it."""
         other = build_network(self.options, self.train.store.spec, network.target_dim)
@@ -193,34 +176,6 @@ class Training:
         known = {name: t for name, t in network.state_dict().items() if name not in names}
         other.load_state_dict(known, strict=False)
         return other.to(self.device)
-
-    def _energy(self, network: TimeGradNetwork) -> float:
-        """Of whole paths of the held-out windows, all series in their units alike.
-
-        The paths are not kept within any bounds, so that it shows where they go astray; infinite
-        where they are not finite, or where nothing was observed.
-        """
-        store, windows, overlap = self.held_out
-        windows = windows[:: max(1, round(overlap / 2))]  # the others say little more
-        windows = windows[:: -(-len(windows) // ENERGY_WINDOWS)]
-        was_training, p = network.training, network.prediction_length
-        unit = self.train.store.unit.mean(0)
-        network.eval()
-        scores: list[Tensor] = []
-        for i, batch in enumerate(Source(store, windows).batches(ENERGY_BATCH)):
-            assert isinstance(batch, Batch)
-            seeds = i * ENERGY_BATCH + torch.arange(len(batch.target))
-            paths = network.sample(batch, ENERGY_SAMPLES, seeds) / unit
-            if not paths.isfinite().all():
-                scores = []
-                break
-            target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
-            known = batch.observed[:, -p:].any((1, 2))
-            if known.any():
-                paths, target = paths[known], target[known]
-                scores.append(energy_score(paths, target, fair=True, over="path", reduction="none"))
-        network.train(was_training)
-        return float(torch.cat(scores).mean()) if scores else math.inf
 
     def stage(
         self,
@@ -240,7 +195,7 @@ class Training:
         epochs = trainer.max_epochs or epochs
         module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
         started = copy.deepcopy(module.state_dict())
-        before = _losses(module, validation)
+        before = losses(module, validation)
         trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
         module.to(self.device)
         if checkpoint is not None and checkpoint.best_model_path:
@@ -249,7 +204,7 @@ class Training:
             )
             Path(checkpoint.best_model_path).unlink()
             module.load_state_dict(best["state_dict"])
-            after = _losses(module, validation)
+            after = losses(module, validation)
             if ckpt_path is None and not improved(before, after, *self.held_out[1:]):
                 logger.info("training the %s did not improve on its start, which is kept", stage)
                 module.load_state_dict(started)
@@ -268,8 +223,8 @@ class Training:
         """
         o = self.options
         given = {**self.trainer_kwargs}
-        callbacks = given.pop("callbacks", None) or []
-        callbacks = copy.copy(callbacks) if isinstance(callbacks, list) else [callbacks]
+        given.pop("callbacks", None)
+        callbacks = [*self.callbacks]
         if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
             callbacks = [
@@ -295,52 +250,3 @@ class Training:
         if not given.get("logger"):
             defaults["default_root_dir"] = self.scratch
         return pl.Trainer(**{**defaults, **given, "callbacks": callbacks}), checkpoint
-
-
-def _losses(module: TimeGradModule, validation: Loader) -> Tensor:
-    """The validation loss of each window or row."""
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        losses = [module.validation_losses(batch, i) for i, batch in enumerate(validation)]
-    module.train(training)
-    return torch.cat(losses) if losses else torch.empty(0)
-
-
-def improved(before: Tensor, after: Tensor, windows: Tensor, overlap: float = 1.0) -> bool:
-    """Whether the loss fell by more than the standard error of its fall.
-
-    Args:
-        before: losses of the windows, or of the rows of each of them, one window after another.
-        after: the same later, with the same noise.
-        windows: the windows.
-        overlap: how many of them begin within one horizon, of which only one counts.
-    """
-    number = len(windows)
-    fall = (before - after).reshape(number, -1).mean(1)
-    error = fall.std() * math.sqrt(overlap / number) if number > 1 else 0.0
-    return bool(fall.mean() > error)
-
-
-def _weights(path: str) -> dict[str, Tensor]:
-    """The network in a checkpoint of Lightning's."""
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "network."
-    return {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
-
-
-def check_checkpoint(path: str) -> None:
-    """Raise unless Lightning can go on from this file.
-
-    Raises:
-        OptionError: it cannot be read, or holds weights only.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise OptionError(f"ckpt_path {path!r} cannot be read: {error}") from error
-    if "optimizer_states" not in state:
-        raise OptionError(
-            f"ckpt_path {path!r} holds weights only, so training cannot go on from it: save one "
-            "with ModelCheckpoint(save_weights_only=False), or use train_from(predictor)"
-        )

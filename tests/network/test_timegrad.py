@@ -8,9 +8,9 @@ import torch
 
 from tests.conftest import entry, quick_estimator
 from timediff.entries import read_dataset
-from timediff.loader import SeriesStore
 from timediff.network import Batch, ResidualNetwork, RowBatch, TimeGradNetwork
-from timediff.predictor import build_network
+from timediff.store import SeriesStore
+from timediff.windows import build_network
 
 VARIANTS = {
     "default": {},

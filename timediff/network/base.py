@@ -1,5 +1,6 @@
 """What all networks have: an RNN over the past conditions a diffusion of the next vector."""
 
+import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,10 @@ class TimeGradNetwork(nn.Module, ABC):
             extra = {"dropout": o.dropout, **extra}
         self.diffusion = ConditionalDiffusion(
             DENOISERS.build(
-                o.denoiser, target_dim=target_dim, cond_dim=self.encoder.cond_dim, **extra
+                copy.deepcopy(o.denoiser),  # an object has weights: each network its own
+                target_dim=target_dim,
+                cond_dim=self.encoder.cond_dim,
+                **extra,
             ),
             zero_terminal_snr(schedule) if o.zero_terminal else schedule,
             o.parameterization,

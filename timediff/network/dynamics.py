@@ -16,7 +16,7 @@ ORDER = 2  # steps back
 MOST_ITERATIONS = 100  # in which missing innovations are found
 LEAST_VARIANCE = 1e-3  # of a principal component
 OBSERVATIONS = 4  # independent ones for each principal component, at least
-SAMPLED = 1024  # series whose correlations say how much these are shrunk
+SAMPLED = 1024  # series at most whose correlations say how much these are shrunk
 POSITIONS = 2**13  # series × paths worked on at once, so that they stay in the processor's cache
 
 
@@ -156,9 +156,7 @@ class Whitening(nn.Module):
         rank: principal components, at most D.
     """
 
-    RANK = 256
-
-    def __init__(self, target_dim: int, rank: int = RANK):
+    def __init__(self, target_dim: int, rank: int = 256):
         super().__init__()
         rank = min(rank, target_dim)
         self.register_buffer("deviation", torch.ones(target_dim))
@@ -185,33 +183,25 @@ class Whitening(nn.Module):
         x = e / (deviation * count.sqrt())  # without gaps, the correlations are x^T x
         n, d = x.shape
         independent = max(1, min(n, independent))
-        some = torch.arange(0, d, -(-d // SAMPLED), device=e.device)  # they stand for all
-
-        def gain(columns: Tensor) -> Tensor:
-            """What the products of columns lack where one of the two was not observed."""
-            both = observed.double().T @ observed[:, columns].double()
-            return (count.unsqueeze(1) * count[columns]).sqrt() / both.clamp(min=1)
-
-        lacking = gain(some)
+        # of more series than observations, some columns stand for all
+        some = torch.arange(0, d, 1 if d <= n else -(-d // SAMPLED), device=e.device)
+        both = observed.double().T @ observed[:, some].double()
+        lacking = (count.unsqueeze(1) * count[some]).sqrt() / both.clamp(min=1)
         correlation = (x.T @ x[:, some]) * lacking
         others = torch.ones_like(correlation, dtype=torch.bool)
         others[some, torch.arange(len(some), device=e.device)] = False
         square = correlation[others].clamp(-1, 1) ** 2
         noise = ((1 - square) ** 2).sum() / independent
         kept = 1 - (noise / square.sum().clamp(min=1e-12)).clamp(0, 1)
-        # the smaller of the two products has the same eigenvalues
         if d <= n:
-            gram = (x.T @ x) * (
-                lacking if len(some) == d else gain(torch.arange(d, device=e.device))
-            )
-            values, vectors = torch.linalg.eigh(gram)
-        else:
+            values, vectors = torch.linalg.eigh(correlation)
+        else:  # the smaller product has the same; gaps make it too small, which is no harm
             values, left = torch.linalg.eigh(x @ x.T)
             vectors = x.T @ left * values.clamp(min=1e-12).rsqrt()
-        if values[0] < 0:  # the first may, with gaps: shrunk until there is none
+        if values[0] < 0:  # gaps can make some negative: shrunk until there is none
             kept = kept.clamp(max=(1 - LEAST_VARIANCE) / (1 - values[0]))
         values = kept * values + (1 - kept)
-        rank = min(len(self.values), max(1, min(n, independent) // OBSERVATIONS))
+        rank = min(len(self.values), max(1, independent // OBSERVATIONS))
         values, vectors = values[-rank:], vectors[:, -rank:]
         rest = (d - values.sum()) / (d - rank) if rank < d else values[0]
         self.rest.copy_(rest.clamp(min=LEAST_VARIANCE))

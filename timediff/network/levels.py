@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from timediff.options import Options
 
 
-class Past(NamedTuple):
+class LevelPast(NamedTuple):
     """What the paths of windows start from.
 
     Attributes:
@@ -103,16 +103,16 @@ class LevelNetwork(TimeGradNetwork):
         h, _ = self.encoder(self._inputs(scaled.lags, batch.calendar))
         return self._denoising_loss(scaled.target, batch.observed, h, generator)
 
-    def _read(self, batch: Batch) -> Past:
+    def _read(self, batch: Batch) -> LevelPast:
         """Lags and scale of the horizon, and the moments that the chain starts from."""
         c = self.context_length
         scaled = self._scaled(batch)
         _, state = self.encoder(self._inputs(scaled.lags[:, :c], batch.calendar[:, :c]))
         calendar, lags = batch.calendar[:, c:], scaled.lags[:, c:]
-        return Past(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
+        return LevelPast(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
 
     def _draw(
-        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+        self, past: LevelPast, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
     ) -> Float[Tensor, "n p d"]:
         """See :meth:`TimeGradNetwork.sample`."""
         state = self.encoder.select(past.state, window)

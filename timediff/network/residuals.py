@@ -35,7 +35,7 @@ class Residuals(NamedTuple):
     e: Float[Tensor, "b t d"]
 
 
-class Past(NamedTuple):
+class ResidualPast(NamedTuple):
     """What the paths of windows start from.
 
     Attributes:
@@ -233,7 +233,7 @@ class ResidualNetwork(TimeGradNetwork):
 
     # -- sampling ----------------------------------------------------------------------------
 
-    def _read(self, batch: Batch) -> Past:
+    def _read(self, batch: Batch) -> ResidualPast:
         """Location, scale, innovations before the horizon, and what the dynamics need of it."""
         c, d = self.context_length, self.target_dim
         known = batch._replace(observed=batch.observed.clone())
@@ -244,10 +244,10 @@ class ResidualNetwork(TimeGradNetwork):
         calendar = batch.calendar[:, c:]
         series = torch.arange(d, device=loc.device).expand(len(loc), d)
         context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
-        return Past(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
+        return ResidualPast(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
 
     def _draw(
-        self, past: Past, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
+        self, past: ResidualPast, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
     ) -> Float[Tensor, "n p d"]:
         """See :meth:`TimeGradNetwork.sample`."""
         state, w = self.encoder.select(past.state, window), past.w[window]

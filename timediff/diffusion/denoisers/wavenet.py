@@ -14,8 +14,8 @@ SLOPE = 0.4  # of every leaky ReLU
 POSITIONS = 2**16  # rows × series worked on at once, so that they stay in the processor's cache
 
 
-def pieces(number: int, most: int) -> int:
-    """Rows of equal parts, of about as many rows as are allowed: compiled code is of one shape."""
+def part_size(number: int, most: int) -> int:
+    """Rows of each part, equal where possible, as compiled code is of one shape."""
     if number <= most:
         return number
     rows = (r for r in range(most, most // 2, -1) if number % r == 0)
@@ -67,15 +67,31 @@ def parameters(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
 
 
 class ResidualBlock(nn.Module):
-    """One gated convolution with dilation over the series axis."""
+    """One gated convolution with dilation over the series axis.
 
-    def __init__(self, channels: int, embedding: int, dilation: int):
+    What does not depend on x, and every constant factor, is worked into the weights.
+
+    Args:
+        channels: c.
+        embedding: units of the step embedding.
+        dilation: of the convolution.
+        scale: input and output are this many times those of the published block, the output the
+            root of 2 times as many: so nothing has to be divided by it from block to block.
+    """
+
+    def __init__(self, channels: int, embedding: int, dilation: int, scale: float):
         super().__init__()
-        self.dilation = dilation
+        self.dilation, self.scale = dilation, scale
         self.step = nn.Linear(embedding, channels)
         self.dilated = nn.Conv1d(channels, 2 * channels, 3, dilation=dilation)
         self.outlet = nn.Conv1d(channels, 2 * channels, 1)
         nn.init.kaiming_normal_(self.outlet.weight)
+        half = torch.arange(2 * channels).unsqueeze(1) < channels
+        # tanh(v) = 2 sigmoid(2 v) - 1: one sigmoid over gate and value is twice as fast
+        self.register_buffer("twice", torch.where(half, 1.0, 2.0), persistent=False)
+        self.register_buffer("up", torch.where(half, scale, 1.0), persistent=False)
+        self.twice: Float[Tensor, "cc 1"]
+        self.up: Float[Tensor, "cc 1"]
 
     def forward(
         self,
@@ -84,36 +100,23 @@ class ResidualBlock(nn.Module):
         condition: Float[Tensor, "1 w n"],
         weight: Float[Tensor, " cc"],
         bias: Float[Tensor, " cc"],
-        scale: float,
     ) -> tuple[Float[Tensor, "c w n"], Float[Tensor, "c w n"]]:
         """The block's output, and its part of the network's.
 
-        ``weight * condition + bias`` is the condition's projection, added before the gate. What
-        does not depend on x, and every constant factor, is worked into the weights.
-
-        Args:
-            x: input times ``scale``; so is the output, times the root of 2 more.
-            embedding: of the step.
-            condition: of all blocks.
-            weight: of its projection.
-            bias: likewise.
-            scale: see ``x``.
+        ``weight * condition + bias`` is the condition's projection, added before the gate.
         """
         channels = len(x)
         kernel, shift = parameters(self.dilated)
         # the step is added to x before the convolution: a constant, as this goes round in circles
         shift = (shift + bias).unsqueeze(1) + kernel.sum(2) @ self.step(embedding).T
-        taps = kernel.transpose(1, 2).reshape(2 * channels, -1) / scale
-        # tanh(v) = 2 sigmoid(2 v) - 1: one sigmoid over gate and value is twice as fast
-        double = torch.cat([x.new_ones(channels, 1), x.new_full((channels, 1), 2.0)])
-        matrix = torch.cat([taps, weight.unsqueeze(1)], dim=1) * double
+        taps = kernel.transpose(1, 2).reshape(2 * channels, -1) / self.scale
+        matrix = torch.cat([taps, weight.unsqueeze(1)], dim=1) * self.twice
         y = torch.mm(matrix, columns(x, condition, self.dilation)).view(2 * channels, *x.shape[1:])
-        y = (y + (shift * double).unsqueeze(1)).sigmoid()
+        y = (y + (shift * self.twice).unsqueeze(1)).sigmoid()
         y = torch.addcmul(y[:channels], y[:channels], y[channels:], value=-2.0)  # times -1
         outlet, shift = parameters(self.outlet)
-        up = torch.cat([x.new_full((channels, 1), scale), x.new_ones(channels, 1)])
-        y = torch.mm(-outlet.squeeze(2) * up, y.flatten(1)).view(2 * channels, *x.shape[1:])
-        y = F.leaky_relu(y + (shift.unsqueeze(1) * up).unsqueeze(1), SLOPE)
+        y = torch.mm(-outlet.squeeze(2) * self.up, y.flatten(1)).view(2 * channels, *x.shape[1:])
+        y = F.leaky_relu(y + (shift.unsqueeze(1) * self.up).unsqueeze(1), SLOPE)
         return x + y[:channels], y[channels:]
 
 
@@ -164,7 +167,8 @@ class WaveNet(Denoiser):
         self.project = nn.Conv1d(1, layers * 2 * channels, 1)  # the condition's, for all blocks
         nn.init.kaiming_normal_(self.project.weight)
         self.blocks = nn.ModuleList(
-            ResidualBlock(channels, embedding, 2 ** (i % dilation_cycle)) for i in range(layers)
+            ResidualBlock(channels, embedding, 2 ** (i % dilation_cycle), 2.0 ** (i / 2))
+            for i in range(layers)
         )
         self.skip = nn.Conv1d(channels, channels, 3)
         self.outlet = nn.Conv1d(channels, 1, 3)
@@ -183,7 +187,7 @@ class WaveNet(Denoiser):
         embedding = self.step(step_embedding(k - 1, self.frequencies, 4.0, x.dtype))
         embedding = embedding.reshape(-1, embedding.shape[-1])
         size = x.shape[-1]
-        rows = pieces(x.numel() // size, max(1, POSITIONS // size))
+        rows = part_size(x.numel() // size, max(1, POSITIONS // size))
         parts = zip(
             x.reshape(-1, size).split(rows),
             condition.reshape(-1, size).split(rows),
@@ -203,8 +207,8 @@ class WaveNet(Denoiser):
         weights = self.project.weight.view(self.layers, -1)
         biases = parameters(self.project)[1].view(self.layers, -1)
         total = torch.zeros_like(y)
-        for i, (block, weight, bias) in enumerate(zip(self.blocks, weights, biases, strict=True)):
-            y, skip = block(y, embedding, condition, weight, bias, 2.0 ** (i / 2))
+        for block, weight, bias in zip(self.blocks, weights, biases, strict=True):
+            y, skip = block(y, embedding, condition, weight, bias)
             total = total + skip
         total = total * (1 / math.sqrt(self.layers))
         y = F.leaky_relu(convolve(total, *parameters(self.skip)), SLOPE)

@@ -1,0 +1,195 @@
+"""The data in memory: everything that does not depend on the window is computed once per series.
+
+All entries lie one after another on one time axis; a batch is a gather of rows from it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from timediff.entries import Panel
+from timediff.history import fill_gaps, past_means, seasonal_means
+from timediff.network.batch import Batch, RowBatch, Rows
+from timediff.network.scaling import SCALERS, Affine
+from timediff.seasonality import calendar
+from timediff.types import Float, Int, Tensor
+from timediff.windows import WindowSpec
+
+
+class SeriesStore:
+    """All entries of a dataset as one table of rows, from which windows are gathered.
+
+    Args:
+        panels: the entries.
+        spec: what a window holds.
+        for_forecast: keep of each entry only the rows that the forecast after its end looks back
+            to, and add the rows of the horizon.
+    """
+
+    def __init__(self, panels: Sequence[Panel], spec: WindowSpec, for_forecast: bool = False):
+        self.spec = spec
+        self.names = [panel.title for panel in panels]
+        self.lengths: list[int] = []  # steps of each entry that were kept
+        self.first: list[int] = []  # row of the first of them
+        pad, parts, first = spec.pad, [], 0
+        moments: list[tuple[Tensor, ...]] = []
+        means: list[tuple[np.ndarray, np.ndarray]] = []
+        for panel in panels:
+            values = panel.values
+            moments.append(self._moments(torch.from_numpy(values)))
+            start = panel.start - pad
+            skipped = future = 0
+            if for_forecast:
+                skipped, future = max(0, len(values) - spec.reach), spec.prediction_length
+            means.append(self._means(values, skipped, future))
+            start, length = start + skipped, pad + len(values) - skipped + future
+            self.lengths.append(len(values) - skipped)
+            values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
+            filled = fill_gaps(values, spec.season, length)
+            stamps = calendar(start, length, spec.freq, spec.yearly)
+            parts.append((filled, ~np.isnan(values[-length:]), stamps))
+            self.first.append(first + pad)
+            first += length
+        self.values, self.observed, self.calendar = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
+        )
+        self.past, self.profile = (
+            torch.from_numpy(np.concatenate(part)) for part in zip(*means, strict=True)
+        )
+        known = [torch.cat(part) for part in zip(*moments, strict=True)]
+        self.loc, self.scale, self.floor, self.whole = known[:4]
+        self.deviation, self.unit, self.change = known[4:]
+        self._lags = torch.tensor(spec.lags, dtype=torch.long)
+        self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
+
+    def to(self, device: torch.device) -> None:
+        """Keep everything there, so that windows are gathered there."""
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, value.to(device))
+
+    def _means(
+        self, values: np.ndarray, skipped: int, future: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
+
+        Args:
+            values: the whole entry.
+            skipped: steps that are left out at its begin.
+            future: steps that are added at its end.
+        """
+        spec = self.spec
+        rows = spec.pad + len(values) - skipped + future
+        if not spec.lookback:
+            return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
+        past = past_means(values, skipped)
+        past = np.pad(past, ((spec.pad, future), (0, 0)), mode="edge")[:rows]
+        profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
+        for i, season in enumerate(spec.profiles):
+            first = -(-spec.prediction_length // season)
+            mean = seasonal_means(values, season, first, skipped, future)
+            mean = np.pad(mean, ((spec.pad, 0), (0, 0)), constant_values=np.nan)
+            profile[..., i] = np.where(np.isnan(mean), past, mean)
+        return past, profile
+
+    def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, ...]:
+        """What is known of each series as a whole, each ``[1, D]``."""
+        spec, observed = self.spec, ~x.isnan()
+        loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
+        deviation = SCALERS["standard"](x.nan_to_num(0.0), observed).scale
+        floor = torch.where((x < 0).any(0, keepdim=True), -torch.inf, 0.0)
+        whole = ((x == x.round()) | ~observed).all(0, keepdim=True)
+        if not spec.lookback:
+            return loc, scale, floor, whole, deviation, deviation, deviation
+
+        def error(distance: int) -> Tensor:
+            """Mean absolute change over so many steps; NaN where it is not known."""
+            change = (x[distance:] - x[:-distance]).abs().nanmean(0, keepdim=True)
+            return change.maximum(1e-3 * deviation)
+
+        change = error(1)
+        # on average over the horizon, the last value is about this far off
+        simple = [(change + error(min(spec.prediction_length, len(x) - 1))) / 2]
+        simple += [error(distance) for distance in spec.seasonal if distance < len(x)]
+        unit = torch.cat(simple).nan_to_num(torch.inf).amin(0, keepdim=True)
+        unit, change = (torch.where(v.isfinite(), v, deviation) for v in (unit, change))
+        return loc, scale, floor, whole, deviation, unit, change
+
+    def gather(self, entry: Int[Tensor, "b"], start: Int[Tensor, "b"]) -> Batch:
+        """Windows of the given entries whose horizons start at the given steps (0 the first)."""
+        spec, device = self.spec, self.values.device
+        entry, start = entry.to(device), start.to(device)
+        first = torch.tensor(self.first, device=device)[entry] + start
+        steps = torch.arange(-spec.context_length, spec.prediction_length, device=device)
+        rows = first.unsqueeze(1) + steps
+        target, observed = self.values[rows], self.observed[rows]
+        if spec.scale_window == "series":
+            affine = Affine(self.loc[entry].unsqueeze(1), self.scale[entry].unsqueeze(1))
+        else:
+            context = slice(0, spec.context_length)
+            affine = SCALERS[spec.scaling](target[:, context], observed[:, context])
+        # beyond the end of an entry lie rows of the next: a lag must not reach into the horizon
+        # further than the horizon does, and lags are positive, so none does
+        return Batch(
+            target=target,
+            observed=observed,
+            calendar=self.calendar[rows],
+            lags=self.values[rows.unsqueeze(2) - self._lags],
+            loc=affine.loc,
+            scale=affine.scale,
+            floor=self.floor[entry].unsqueeze(1),
+            whole=self.whole[entry].unsqueeze(1),
+            rows=self._pasts(entry, first) if spec.lookback else None,
+        )
+
+    def _pasts(self, entry: Int[Tensor, "b"], first: Int[Tensor, "b"]) -> Rows:
+        """Rows of all blocks and all series of windows."""
+        spec, device, d = self.spec, self.values.device, self.values.shape[1]
+        p = spec.prediction_length
+        blocks = torch.tensor(spec.blocks, device=device)
+        origin = (first.unsqueeze(1) + blocks).flatten()
+        recent = torch.arange(-spec.lookback, 0, device=device)
+        horizon = origin.unsqueeze(1) + torch.arange(p, device=device)
+        seasonal = self.values[horizon.unsqueeze(2) - self._seasonal]  # [n, p, a, d]
+        return Rows(
+            recent=self.values[origin.unsqueeze(1) + recent].transpose(1, 2).flatten(0, 1),
+            seasonal=seasonal.permute(0, 3, 1, 2).flatten(0, 1),
+            profile=self.profile[horizon].transpose(1, 2).flatten(0, 1),
+            past=self.past[origin].flatten(),
+            calendar=self.calendar[horizon].repeat_interleave(d, dim=0),
+            series=torch.arange(d, device=device).repeat(len(origin)),
+            **self._own(entry.repeat_interleave(len(blocks))),
+        )
+
+    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Tensor]:
+        """What is known as a whole of these series, or of all series of these entries."""
+        tables = {
+            "unit": self.unit,
+            "change": self.change,
+            "scale": self.deviation,
+        }
+        if series is None:
+            return {name: table[entry].flatten() for name, table in tables.items()}
+        return {name: table[entry, series] for name, table in tables.items()}
+
+    def gather_rows(
+        self, entry: Int[Tensor, "r"], start: Int[Tensor, "r"], series: Int[Tensor, "r"]
+    ) -> RowBatch:
+        """The past of single series up to the given steps, and the horizons from there."""
+        spec, device = self.spec, self.values.device
+        entry, start, series = (part.to(device) for part in (entry, start, series))
+        first = torch.tensor(self.first, device=device)[entry] + start
+        column = series.unsqueeze(1)
+        recent = first.unsqueeze(1) + torch.arange(-spec.lookback, 0, device=device)
+        horizon = first.unsqueeze(1) + torch.arange(spec.prediction_length, device=device)
+        rows = Rows(
+            recent=self.values[recent, column],
+            seasonal=self.values[horizon.unsqueeze(2) - self._seasonal, column.unsqueeze(2)],
+            profile=self.profile[horizon, column],
+            past=self.past[first, series],
+            calendar=self.calendar[horizon],
+            series=series,
+            **self._own(entry, series),
+        )
+        return RowBatch(rows, self.values[horizon, column], self.observed[horizon, column])

@@ -1,0 +1,85 @@
+"""What a window of the data holds, and the network for windows of this kind."""
+
+from dataclasses import dataclass
+
+from timediff.network import Dynamics, LevelNetwork, ResidualNetwork, TimeGradNetwork
+from timediff.options import Options
+from timediff.seasonality import num_calendar
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """What a window holds; worked out from options and data when training starts.
+
+    Attributes:
+        freq: pandas frequency of the data.
+        prediction_length: P, steps of the horizon.
+        context_length: C, steps before it.
+        season: season by which long gaps are filled; None for none.
+        lags: distances of the lagged values, rising; none with a prior.
+        scaling: name of the scaling.
+        scale_window: ``"series"`` or ``"context"``.
+        lookback: latest values that a prior reads; 0 without one.
+        seasonal: how far back the seasonal values lie that it reads, rising.
+        profiles: lengths of the seasons of which it reads the mean of many values.
+        level: latest values over which it takes the level.
+        yearly: whether the day of the year is among the calendar features.
+    """
+
+    freq: str
+    prediction_length: int
+    context_length: int
+    season: int | None
+    lags: tuple[int, ...] = ()
+    scaling: str = "standard"
+    scale_window: str = "series"
+    lookback: int = 0
+    seasonal: tuple[int, ...] = ()
+    profiles: tuple[int, ...] = ()
+    level: int = 1
+    yearly: bool = False
+
+    @property
+    def pad(self) -> int:
+        """Rows before the first value of an entry, so that all that a window holds exists."""
+        return self.context_length + max(self.lookback, *self.lags, *self.seasonal, 0)
+
+    @property
+    def blocks(self) -> range:
+        """Where, from the start of the horizon, the horizon-long blocks of a window begin."""
+        return range(-self.context_length, 1, self.prediction_length)
+
+    @property
+    def reach(self) -> int:
+        """How many steps of the past a forecast looks back to."""
+        return self.pad + (self.season or 0)
+
+    def floats(self, num_samples: int) -> int:
+        """About how many numbers one forecast takes per series: history, pasts, paths."""
+        p = self.prediction_length
+        history = (self.reach + p) * (4 + 2 * len(self.profiles))
+        pasts = 3 * (self.context_length + p) * len(self.lags)
+        if self.lookback:
+            step = len(self.seasonal) + len(self.profiles)
+            pasts = 2 * len(self.blocks) * (self.lookback + p * step) + p * Dynamics.WIDTH
+        return history + pasts + 3 * num_samples * p
+
+
+def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
+    """The network for windows of this kind; the one place where sizes are handed over."""
+    sizes = {
+        "target_dim": target_dim,
+        "prediction_length": spec.prediction_length,
+        "context_length": spec.context_length,
+        "num_calendar": num_calendar(spec.freq, spec.yearly),
+    }
+    if not options.prior:
+        return LevelNetwork(options, **sizes, lags=spec.lags)
+    return ResidualNetwork(
+        options,
+        **sizes,
+        lookback=spec.lookback,
+        num_seasonal=len(spec.seasonal),
+        num_profiles=len(spec.profiles),
+        level=spec.level,
+    )
