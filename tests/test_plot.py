@@ -209,3 +209,15 @@ def test_what_does_not_fit_is_refused():
         fan_chart(forecasts(), target=observed().reset_index(drop=True))
     with pytest.raises(DataError, match="no time between"):
         fan_chart(forecasts(), target=observed().iloc[:100])
+
+
+@pytest.mark.parametrize("scale", [0.035, 0.4, 40.0, 5e4])
+def test_the_height_of_a_panel_does_not_add_labels_that_the_layout_has_not_seen(scale):
+    drawn = forecasts(count=3)
+    for forecast in drawn:
+        forecast.samples = scale * np.abs(forecast.samples) / 3
+    figure = fan_chart(drawn, history=scale * observed().abs() / 3)
+    ticks = [ax.get_yticks().tolist() for ax in figure.axes]
+    figure.set_size_inches(9, 40)
+    figure.draw_without_rendering()
+    assert [ax.get_yticks().tolist() for ax in figure.axes] == ticks

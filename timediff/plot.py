@@ -186,6 +186,7 @@ def _panel(
     ax: Any, forecasts: list[SampleForecast], paths: list[np.ndarray], observed: Any
 ) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
 
     if observed is not None:
         ax.plot(
@@ -218,6 +219,8 @@ def _panel(
     locator = AutoDateLocator(maxticks=9)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    # as many ticks whatever the height: labels that appear after the layout would be cut off
+    ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.margins(x=0.01)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="#e6e6e6", lw=0.6)
