@@ -39,6 +39,7 @@ from timediff import (
 from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
 from timediff.predictor import best_device
+from timediff.saving import checksum
 from timediff.validation import improved, path_energy
 
 
@@ -365,6 +366,12 @@ def test_serialize_round_trips_exactly_in_another_process(options, tmp_path):
     assert np.array_equal(here, np.load(out))
 
 
+def signed(text: str) -> str:
+    """A configuration with the checksum that belongs to it."""
+    config = json.loads(text)
+    return json.dumps({**config, "config_sha256": checksum(config)})
+
+
 def test_a_damaged_model_is_refused(predictor, tmp_path):
     predictor.serialize(tmp_path)
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
@@ -373,13 +380,18 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     with pytest.raises(SavedModelError, match="truncated or altered"):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
-    config.write_text(text.replace('"format": 3', '"format": 4'))
-    with pytest.raises(SavedModelError, match="format 4, this version of timediff reads 3"):
+    config.write_text(text.replace('"format": 4', '"format": 5'))
+    with pytest.raises(
+        SavedModelError, match="format 5, this version of timediff reads 4: upgrade"
+    ):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):
         Predictor.deserialize(tmp_path)
     config.write_text(text.replace('"hidden_size": 8', '"hidden_size": 9'))
+    with pytest.raises(SavedModelError, match="is altered"):
+        Predictor.deserialize(tmp_path)
+    config.write_text(signed(config.read_text()))
     with pytest.raises(SavedModelError, match="does not describe"):
         Predictor.deserialize(tmp_path)
     config.unlink()
@@ -393,7 +405,7 @@ def test_loading_imports_nothing_that_the_files_name(predictor, tmp_path):
     (tmp_path / "trap_module.py").write_text("raise SystemExit('imported')")
     config = json.loads((tmp_path / "config.json").read_text())
     config["columns"] = [{"__kind__": "type", "class": "trap_module.Trap"}]
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(signed(json.dumps(config)))
     sys.path.insert(0, str(tmp_path))
     try:
         loaded = TimeGradPredictor.deserialize(tmp_path)

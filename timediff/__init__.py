@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
     from timediff.estimator import TimeGradEstimator
     from timediff.forecast import JointForecast
+    from timediff.forecaster import Forecaster
     from timediff.frames import from_long, from_wide, group_series, to_frame
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
+    from timediff.results import Forecast
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ConditionalDiffusion": "diffusion",
     "DataError": "errors",
+    "Forecast": "results",
+    "Forecaster": "forecaster",
     "JointForecast": "forecast",
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
@@ -43,6 +47,8 @@ _HOME = {
 __all__ = [
     "ConditionalDiffusion",
     "DataError",
+    "Forecast",
+    "Forecaster",
     "JointForecast",
     "NoiseSchedule",
     "OptionError",

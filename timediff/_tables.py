@@ -11,7 +11,7 @@ from pandas.api import types as dtypes
 from timediff._frequency import infer, is_subdaily, most_common_step
 from timediff.errors import DataError
 
-_DIALECTS = {
+DIALECTS = {
     "id_column": ("unique_id", "item_id"),
     "time_column": ("ds", "timestamp"),
     "target_column": ("y", "target"),
@@ -92,10 +92,10 @@ def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
 
 def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:
     """The column of a long table with this role."""
-    found = [c for c in ((name,) if name else _DIALECTS[role]) if c in frame.columns]
+    found = [c for c in ((name,) if name else DIALECTS[role]) if c in frame.columns]
     if len(found) != 1:
         what = f"has both {found[0]!r} and {found[1]!r}" if found else "has no such column"
-        expected = repr(name) if name else " or ".join(map(repr, _DIALECTS[role]))
+        expected = repr(name) if name else " or ".join(map(repr, DIALECTS[role]))
         raise DataError(
             f"{role}: the table {what} (expected {expected}, "
             f"columns are {list(frame.columns)}): give {role}="

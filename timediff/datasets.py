@@ -19,10 +19,11 @@ from gluonts.dataset.common import MetaData
 
 from timediff._archives import read_card, read_rows, read_table, stack, verify
 from timediff._download import fetch
-from timediff._frequency import period, timestamps
+from timediff._frequency import period
 from timediff._places import find, missing_archive, missing_table
 from timediff._sources import ARCHIVES, GENERATED, TABLES, Archive
 from timediff.errors import DataError
+from timediff.frames import to_wide
 from timediff.registry import unknown_name
 
 
@@ -69,12 +70,12 @@ class ForecastDataset:
     @property
     def train_frame(self) -> pd.DataFrame:
         """The training data as a wide table, time × series."""
-        return _frame(self.train[0])
+        return to_wide(self.train[0])
 
     @property
     def frame(self) -> pd.DataFrame:
         """The longest test entry, history and window, as a wide table."""
-        return _frame(max(self.test, key=lambda entry: entry["target"].shape[1]))
+        return to_wide(max(self.test, key=lambda entry: entry["target"].shape[1]))
 
 
 def list_datasets() -> list[str]:
@@ -200,9 +201,3 @@ def _groups(rows: list[Any], size: int) -> list[list[Any]]:
 
 def _entry(name: str, start: pd.Period, values: np.ndarray, columns: list[str]) -> dict[str, Any]:
     return {"start": start, "target": values, "item_id": name, "info": {"columns": list(columns)}}
-
-
-def _frame(entry: dict[str, Any]) -> pd.DataFrame:
-    values = entry["target"].T
-    index = timestamps(entry["start"], len(values), {})
-    return pd.DataFrame(values.copy(), index=index, columns=entry["info"]["columns"])

@@ -8,7 +8,7 @@ GluonTS's own ``PandasDataset`` and ``MultivariateGrouper`` do the same job, but
 names, reject gaps and month ends, and fill series that are not there with zeros or means.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,23 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
 
 
+def stamp(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
+    """The timestamps of ``length`` steps from ``start``, in the way and zone of the table."""
+    stamps = timestamps(start, length, info)
+    if info.get("clock") == "local":
+        first = np.ones(len(stamps), dtype=bool)
+        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
+    return stamps.tz_localize("UTC").tz_convert(info["tz"]) if "tz" in info else stamps
+
+
+def to_wide(entry: Mapping[str, Any]) -> pd.DataFrame:
+    """A multivariate entry as a wide table again, NaN where missing; a copy."""
+    info = entry.get("info") or {}
+    values = np.atleast_2d(entry["target"]).T
+    columns = pd.Index(info.get("columns") or range(values.shape[1]), tupleize_cols=False)
+    return pd.DataFrame(values.copy(), stamp(entry["start"], len(values), info), columns)
+
+
 def to_frame(
     forecast: Forecast, quantiles: Sequence[float] = (0.05, 0.5, 0.95), samples: bool = False
 ) -> pd.DataFrame:
@@ -189,12 +206,7 @@ def to_frame(
     columns = info.get("columns", default)
     if len(columns) != width:
         raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
-    stamps = timestamps(forecast.start_date, len(mean), info)
-    if info.get("clock") == "local":
-        first = np.ones(len(stamps), dtype=bool)
-        stamps = stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
-    elif "tz" in info:
-        stamps = stamps.tz_localize("UTC").tz_convert(info["tz"])
+    stamps = stamp(forecast.start_date, len(mean), info)
     repeat = 1
     if samples:
         if not hasattr(forecast, "samples"):

@@ -237,5 +237,6 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             SavedModelError: a file is missing, damaged or of a newer format.
         """
-        network, spec, columns = load(path)
-        return cls(network, spec, columns, device="auto" if device is None else device)
+        saved = load(path)
+        device = "auto" if device is None else device
+        return cls(saved.network, saved.spec, saved.columns, device=device)

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import safetensors.torch
 
 from timediff.errors import SavedModelError, TimediffError
@@ -14,12 +16,41 @@ from timediff.network import TimeGradNetwork
 from timediff.options import Options
 from timediff.windows import WindowSpec, build_network
 
-FORMAT = 3
+FORMAT = 4
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save(path: Path, network: TimeGradNetwork, spec: WindowSpec, columns: list[Any] | None) -> None:
+class Saved(NamedTuple):
+    """A saved model.
+
+    Attributes:
+        network: with its weights.
+        spec: what a window holds.
+        columns: names of the series, if they have any.
+        extra: whatever else was saved with it.
+    """
+
+    network: TimeGradNetwork
+    spec: WindowSpec
+    columns: list[Any] | None
+    extra: dict[str, Any]
+
+
+def save(
+    path: Path,
+    network: TimeGradNetwork,
+    spec: WindowSpec,
+    columns: list[Any] | None,
+    extra: dict[str, Any] | None = None,
+) -> None:
     """Write to an existing folder.
+
+    Args:
+        path: of the folder.
+        network: its weights are saved.
+        spec: what a window holds.
+        columns: names of the series.
+        extra: more to keep, plain JSON but for the names of series in it.
 
     Raises:
         SavedModelError: the model holds an object that has no name to save it under.
@@ -33,11 +64,12 @@ def save(path: Path, network: TimeGradNetwork, spec: WindowSpec, columns: list[A
         "options": dataclasses.asdict(network.options),
         "spec": dataclasses.asdict(spec),
         "target_dim": network.target_dim,
-        "columns": columns,
+        "columns": None if columns is None else encode(columns),
+        "extra": encode(extra or {}),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     try:
-        text = json.dumps(config, indent=2)
+        text = json.dumps({**config, "config_sha256": checksum(config)}, indent=2)
     except TypeError as error:
         raise SavedModelError(
             f"the model cannot be saved: {error}; register a plug-in under a name and use that"
@@ -48,11 +80,11 @@ def save(path: Path, network: TimeGradNetwork, spec: WindowSpec, columns: list[A
         os.replace(part, path / name)
 
 
-def load(path: Path) -> tuple[TimeGradNetwork, WindowSpec, list[Any] | None]:
+def load(path: Path) -> Saved:
     """What :func:`save` wrote. Runs no code and imports nothing the files name.
 
     Raises:
-        SavedModelError: a file is missing, damaged or of another format.
+        SavedModelError: a file is missing, damaged, altered or of another format.
     """
     path = Path(path)
     try:
@@ -60,10 +92,15 @@ def load(path: Path) -> tuple[TimeGradNetwork, WindowSpec, list[Any] | None]:
         weights = (path / WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
         raise SavedModelError(f"{path} holds no readable saved model: {error}") from error
-    if config.get("format") != FORMAT:
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else None
+        newer = isinstance(found, int) and found > FORMAT
+        way_out = "upgrade timediff" if newer else "save the model again"
         raise SavedModelError(
-            f"{path} has format {config.get('format')}, this version of timediff reads {FORMAT}"
+            f"{path} has format {found}, this version of timediff reads {FORMAT}: {way_out}"
         )
+    if checksum(config) != config.get("config_sha256"):
+        raise SavedModelError(f"{path / CONFIG} is altered: save the model again")
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
     try:
@@ -72,6 +109,39 @@ def load(path: Path) -> tuple[TimeGradNetwork, WindowSpec, list[Any] | None]:
         spec = WindowSpec(**{**spec, **offsets})
         network = build_network(Options(**config["options"]), spec, config["target_dim"])
         network.load_state_dict(safetensors.torch.load(weights))
+        return Saved(network, spec, decode(config["columns"]), decode(config["extra"]))
     except (KeyError, TypeError, RuntimeError, TimediffError) as error:
         raise SavedModelError(f"{path / CONFIG} does not describe a model: {error}") from error
-    return network, spec, config["columns"]
+
+
+def checksum(config: dict[str, Any]) -> str:
+    rest = {key: value for key, value in config.items() if key != "config_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def encode(value: Any) -> Any:
+    """Labels of series as plain JSON, so that :func:`decode` gives the same ones back."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, dict):
+        return {key: encode(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [encode(part) for part in value]
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(part) for part in value]}
+    if isinstance(value, pd.Timestamp):
+        return {"$time": value.isoformat()}
+    return value
+
+
+def decode(value: Any) -> Any:
+    """What :func:`encode` was given."""
+    if isinstance(value, list):
+        return [decode(part) for part in value]
+    if isinstance(value, dict):
+        if value.keys() == {"$tuple"}:
+            return tuple(map(decode, value["$tuple"]))
+        if value.keys() == {"$time"}:
+            return pd.Timestamp(value["$time"])
+        return {key: decode(part) for key, part in value.items()}
+    return value

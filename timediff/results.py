@@ -1,0 +1,383 @@
+"""What a :class:`timediff.Forecaster` gives back: joint paths, named and stamped as its tables."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from timediff.errors import DataError, OptionError
+from timediff.frames import stamp, to_wide
+from timediff.reading import Entry, Names, aligned, read
+from timediff.registry import unknown_name
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import xarray
+
+    from timediff.forecast import JointForecast
+
+
+class Forecast:
+    """Joint sample paths of several series over the horizon.
+
+    Args:
+        samples: ``(S, P, D)``: paths, steps, series; in the units of the data.
+        start: the first step of the horizon.
+        columns: labels of the D series.
+        info: how the table stamped its rows; see :func:`timediff.from_wide`.
+        name: of the group.
+        names: what the caller calls the columns of a long table.
+        history: what was known, an entry; for pictures.
+        shown: the columns that :meth:`to_frame` writes where it is not told, with their quantiles;
+            see :func:`quantile_columns`.
+
+    Example:
+        >>> forecast = Forecaster(24).fit(table).predict()
+        >>> forecast.aggregate({"north": ["a", "b"]}).quantile(0.95)
+    """
+
+    def __init__(
+        self,
+        samples: np.ndarray,
+        start: pd.Period,
+        columns: Sequence[Any],
+        *,
+        info: dict[str, Any] | None = None,
+        name: Hashable = "frame",
+        names: Names | None = None,
+        history: Entry | None = None,
+        shown: Mapping[str, float] | None = None,
+    ):
+        self.samples = np.asarray(samples)
+        if self.samples.ndim != 3 or self.samples.shape[2] != len(columns):
+            raise DataError(
+                f"samples have the shape {self.samples.shape}, expected paths × steps × "
+                f"{len(columns)} series"
+            )
+        self.start, self.columns, self.name = start, list(columns), name
+        self.info, self.names, self.history = dict(info or {}), names or Names(), history
+        self.shown = quantile_columns() if shown is None else dict(shown)
+
+    def __repr__(self) -> str:
+        s, p, d = self.samples.shape
+        return f"<Forecast {self.name!r}: {s} paths × {p} steps from {self.index[0]} × {d} series>"
+
+    @property
+    def index(self) -> pd.DatetimeIndex:
+        """The timestamps of the horizon, in the way and the time zone of the caller's table."""
+        stamps = stamp(self.start, self.samples.shape[1], self.info)
+        return stamps.rename(self.names.time)
+
+    @property
+    def cutoff(self) -> pd.Timestamp:
+        """The last timestamp before the horizon."""
+        return stamp(self.start - 1, 1, self.info)[0]
+
+    def plain_history(self) -> pd.DataFrame | None:
+        """The history, if it is kept, by the clock that its periods count: no zone, no phase."""
+        if self.history is None:
+            return None
+        return to_wide({**self.history, "info": {"columns": self.columns}})
+
+    # -- tables ------------------------------------------------------------------------------
+
+    def _wide(self, values: np.ndarray) -> pd.DataFrame:
+        columns = pd.Index(self.columns, name=self.names.id, tupleize_cols=False)
+        return pd.DataFrame(values, self.index, columns)
+
+    def mean(self) -> pd.DataFrame:
+        """The mean of the paths, time × series."""
+        return self._wide(self.samples.mean(0, dtype=np.float64))
+
+    def median(self) -> pd.DataFrame:
+        """The median of the paths, time × series."""
+        return self.quantile(0.5)
+
+    def std(self) -> pd.DataFrame:
+        """The standard deviation of the paths, time × series."""
+        return self._wide(self.samples.std(0, dtype=np.float64))
+
+    def quantile(self, q: float) -> pd.DataFrame:
+        """A quantile of the paths, linearly interpolated, time × series.
+
+        Raises:
+            OptionError: ``q`` is not in [0, 1].
+        """
+        return self._wide(np.quantile(self.samples.astype(np.float64), _level(q), axis=0))
+
+    def interval(self, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Lower and upper end of the central interval of a level in per cent, such as 90."""
+        low, high = _ends(level)
+        return self.quantile(low), self.quantile(high)
+
+    def to_frame(
+        self,
+        quantiles: Sequence[float] | None = None,
+        level: float | Sequence[float] | None = None,
+        samples: bool = False,
+    ) -> pd.DataFrame:
+        """A long table, its first columns named as the caller's.
+
+        Args:
+            quantiles: a column for each, named by it: ``"0.05"``.
+            level: central intervals in per cent, such as ``[80, 95]``: columns ``lo-80``,
+                ``hi-80``. Without both, the quantiles that ``predict`` was told.
+            samples: the paths themselves: columns ``sample`` and the caller's name of the values.
+
+        Returns:
+            One row for each series and time, one series after another.
+
+        Raises:
+            OptionError: a quantile is not in [0, 1], or a level not in (0, 100).
+        """
+        count, p, d = self.samples.shape
+        if samples:
+            body: dict[str, Any] = {
+                "sample": np.tile(np.arange(count), p * d),
+                self.names.target: self.samples.transpose(2, 1, 0).ravel(),
+            }
+        else:
+            count = 1
+            given = quantiles is not None or level is not None
+            wanted = quantile_columns(quantiles, level) if given else self.shown
+            at = list(wanted.values())
+            values = np.quantile(self.samples.astype(np.float64), at, axis=0)
+            tables = {"mean": self.samples.mean(0, dtype=np.float64)}
+            tables |= dict(zip(wanted, values, strict=True))
+            body = {key: value.T.ravel() for key, value in tables.items()}
+        labels = pd.Index(self.columns, tupleize_cols=False).repeat(p * count)
+        when = self.index[np.tile(np.repeat(np.arange(p), count), d)]
+        return pd.DataFrame({self.names.id: labels, self.names.time: when} | body)
+
+    def to_xarray(self) -> "xarray.DataArray":
+        """The paths as a labelled array: sample × time × series.
+
+        Raises:
+            ImportError: xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError("to_xarray needs xarray: pip install xarray") from error
+        index = self.index
+        times = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
+        return xarray.DataArray(
+            self.samples,
+            dims=("sample", "time", "series"),
+            coords={"time": times, "series": [str(column) for column in self.columns]},
+            name=str(self.name),
+            attrs={"time_zone": str(index.tz)} if index.tz is not None else {},
+        )
+
+    def to_gluonts(self) -> "JointForecast":
+        """The forecast as GluonTS knows it."""
+        from timediff.forecast import JointForecast
+
+        info = {**self.info, "columns": self.columns}
+        return JointForecast(self.samples, self.start, item_id=str(self.name), info=info)
+
+    # -- joint questions ---------------------------------------------------------------------
+
+    def _like(self, samples: np.ndarray, columns: list[Any], history: Any = None) -> "Forecast":
+        return Forecast(
+            samples,
+            self.start,
+            columns,
+            info=self.info,
+            name=self.name,
+            names=self.names,
+            history=history,
+            shown=self.shown,
+        )
+
+    def __getitem__(self, columns: Any) -> "Forecast":
+        """The forecast of some series: ``forecast["a"]`` or ``forecast[["a", "b"]]``."""
+        chosen = columns if isinstance(columns, list) else [columns]
+        picks = [self._position(column) for column in chosen]
+        history = self.history
+        if history is not None:
+            info = {**history["info"], "columns": chosen}
+            history = {**history, "target": history["target"][picks], "info": info}
+        return self._like(self.samples[:, :, picks], chosen, history)
+
+    def _position(self, column: Any) -> int:
+        if column not in self.columns:
+            raise unknown_name("series", column, [str(c) for c in self.columns])
+        return self.columns.index(column)
+
+    def aggregate(self, groups: Mapping[Any, Any] | pd.DataFrame) -> "Forecast":
+        """Totals and other linear combinations, path by path: with the right joint uncertainty.
+
+        Args:
+            groups: for each new series a list of the series it sums, or weights for some of them:
+                ``{"region": ["a", "b"], "spread": {"a": 1, "b": -1}}``; or a table of weights, new
+                series × series.
+
+        Returns:
+            The forecast of the combinations. Their history is missing where one of the series is.
+
+        Raises:
+            OptionError: an unknown series.
+            DataError: a weight is not finite.
+        """
+        if isinstance(groups, pd.DataFrame):
+            groups = {name: row[row != 0].to_dict() for name, row in groups.iterrows()}
+        if not groups:
+            raise OptionError("there is nothing to aggregate: give a name and series for it")
+        weights = np.zeros((len(groups), len(self.columns)))
+        for row, (name, members) in zip(weights, groups.items(), strict=True):
+            if isinstance(members, pd.Series):
+                members = members.to_dict()
+            pairs = members.items() if isinstance(members, Mapping) else [(m, 1) for m in members]
+            for column, weight in pairs:
+                row[self._position(column)] += float(weight)
+            if not np.isfinite(row).all():
+                raise DataError(f"a weight of {name!r} is not finite")
+        names: list[Any] = list(groups)
+        samples = np.einsum("spd,kd->spk", self.samples, weights).astype(self.samples.dtype)
+        history = self.history
+        if history is not None:
+            used = weights != 0
+            target = np.stack(
+                [w[u] @ history["target"][u] for w, u in zip(weights, used, strict=True)]
+            )
+            info = {**history["info"], "columns": names}
+            history = {**history, "target": target, "info": info}
+        return self._like(samples, names, history)
+
+    def constrain(
+        self, lower: float | None = None, upper: float | None = None, integer: bool = False
+    ) -> "Forecast":
+        """The same paths cut off at bounds, or rounded to whole numbers.
+
+        The default model keeps the bounds it can see by itself: where all of the history is whole
+        numbers, or never negative, so are the paths.
+
+        Raises:
+            OptionError: the bounds are in the wrong order.
+        """
+        if lower is not None and upper is not None and lower > upper:
+            raise OptionError(f"lower {lower} is above upper {upper}")
+        samples = self.samples.round() if integer else self.samples
+        if integer:  # the whole numbers within the bounds
+            lower = None if lower is None else float(np.ceil(lower))
+            upper = None if upper is None else float(np.floor(upper))
+        return self._like(np.clip(samples, lower, upper), self.columns, self.history)
+
+    # -- beside what happened ----------------------------------------------------------------
+
+    def actuals(self, data: Any) -> np.ndarray:
+        """What was observed over the horizon, ``(P, D)``, NaN where it was not.
+
+        Args:
+            data: a table of any of the forms that :func:`timediff.reading.read` takes.
+
+        Raises:
+            DataError: the table has other series, or no observation within the horizon.
+        """
+        reading = read(data, **self._dialect(data))
+        (entry,) = reading.entries.values()
+        entry = aligned(entry, self.columns, self.name)
+        table, stamps = to_wide(entry), self.index
+        if (table.index.tz is None) != (stamps.tz is None):
+            raise DataError(
+                f"the forecast's timestamps have the time zone {stamps.tz}, those of the "
+                f"observations {table.index.tz}"
+            )
+        found = table.reindex(stamps).to_numpy()
+        if np.isnan(found).all():
+            raise DataError(
+                f"there is no observation between {stamps[0]} and {stamps[-1]}, the horizon"
+            )
+        return found
+
+    def _dialect(self, data: Any) -> dict[str, Any]:
+        """How to read a table that is like the one the forecast was made from."""
+        freq = self.info.get("freq", self.start.freqstr)
+        own = {"id_column": self.names.id, "target_column": self.names.target}
+        if all(name in getattr(data, "columns", ()) for name in own.values()):
+            return {**own, "time_column": self.names.time, "freq": freq}
+        return {"freq": freq} if hasattr(data, "columns") else {}
+
+    def score(self, actuals: Any) -> dict[str, float]:
+        """Scores of the paths; see :func:`timediff.scores.score_table`.
+
+        Args:
+            actuals: what was observed, as a table of any form; more time and NaN do not disturb.
+
+        Raises:
+            DataError: the table has other series, or no observation within the horizon.
+        """
+        import torch
+
+        from timediff.scores import score_table
+
+        target = torch.from_numpy(self.actuals(actuals).astype(np.float32))
+        return score_table(torch.from_numpy(self.samples.astype(np.float32)), target)
+
+    def plot(self, actuals: Any = None, **options: Any) -> "matplotlib.figure.Figure":
+        """Fan charts after the history; see :func:`timediff.plot.fan_chart`.
+
+        Args:
+            actuals: what was observed over the horizon, drawn over the bands.
+            options: of ``fan_chart``, such as ``series`` and ``total``.
+        """
+        from timediff.plot import fan_chart
+
+        options.setdefault("history", self.plain_history())
+        if actuals is not None:
+            stamps = stamp(self.start, self.samples.shape[1], {})
+            options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
+        return fan_chart(self.to_gluonts(), **options)
+
+
+class ForecastGroup(dict[Hashable, Forecast]):
+    """The forecasts of several groups, by the caller's keys."""
+
+    def to_frame(self, **options: Any) -> pd.DataFrame:
+        """The tables of all groups, one after another, with a first column ``group``."""
+        tables = {key: forecast.to_frame(**options) for key, forecast in self.items()}
+        table = pd.concat(tables, names=["group", None])
+        return table.reset_index(level="group").reset_index(drop=True)
+
+    def score(self, actuals: Mapping[Hashable, Any]) -> pd.DataFrame:
+        """Scores of each group, a row each."""
+        missing = [key for key in self if key not in actuals]
+        if missing:
+            raise DataError(f"there are no observations of group {missing[0]!r}")
+        return pd.DataFrame({key: self[key].score(actuals[key]) for key in self}).T
+
+
+def quantile_columns(
+    quantiles: Sequence[float] | None = None, level: float | Sequence[float] | None = None
+) -> dict[str, float]:
+    """Names of columns of a table, and the quantile in each.
+
+    Args:
+        quantiles: each named by its level, ``"0.05"``.
+        level: central intervals in per cent, named ``lo-90`` and ``hi-90``. Without both, the
+            quantiles .05, .5 and .95.
+
+    Raises:
+        OptionError: a quantile is not in [0, 1], or a level not in (0, 100).
+    """
+    if quantiles is None and level is None:
+        quantiles = (0.05, 0.5, 0.95)
+    columns = {f"{q:g}": _level(q) for q in quantiles or ()}
+    for percent in np.atleast_1d([] if level is None else level):
+        low, high = _ends(float(percent))
+        columns |= {f"lo-{percent:g}": low, f"hi-{percent:g}": high}
+    return columns
+
+
+def _level(q: float) -> float:
+    if not 0 <= q <= 1:
+        raise OptionError(f"quantiles: {q} is not in [0, 1]")
+    return float(q)
+
+
+def _ends(level: float) -> tuple[float, float]:
+    if not 0 < level < 100:
+        raise OptionError(f"level: {level} is not between 0 and 100 per cent")
+    return (1 - level / 100) / 2, (1 + level / 100) / 2
