@@ -15,13 +15,16 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from timediff._frequency import locate, timestamps
+from timediff._frequency import locate, plain, timestamps
 from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
 from timediff.errors import DataError, OptionError
 
 
 def from_wide(
-    frame: pd.DataFrame, *, freq: str | None = None, item_id: str = "frame"
+    frame: pd.DataFrame,
+    *,
+    freq: str | pd.offsets.BaseOffset | None = None,
+    item_id: str = "frame",
 ) -> list[dict[str, Any]]:
     """Turn a wide table (time × series) into a GluonTS dataset of one multivariate entry.
 
@@ -31,7 +34,8 @@ def from_wide(
 
     Args:
         frame: ``DatetimeIndex`` or ``PeriodIndex`` × one numeric column per series. Not changed.
-        freq: pandas offset or period alias; by default inferred, gaps or not.
+        freq: pandas offset or period alias; by default inferred, gaps or not. Custom business days
+            are counted as business days, their holidays are missing.
         item_id: name of the entry.
 
     Returns:
@@ -57,7 +61,7 @@ def from_wide(
     if not frame.index.is_unique:
         twice = first_of(frame.index.duplicated(), frame.index)
         raise DataError(f"timestamp {twice} appears more than once")
-    stamps, freq, info = read_clock(frame.index, freq)
+    stamps, freq, info = read_clock(frame.index, None if freq is None else plain(freq))
     start, rows, layout = locate(stamps, freq, labels=frame.index)
     length, width = int(rows[-1]) + 1, len(frame.columns)
     if length > 1000 * len(frame) and length * width > 10**8:
@@ -79,7 +83,7 @@ def from_long(
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
-    freq: str | None = None,
+    freq: str | pd.offsets.BaseOffset | None = None,
 ) -> list[dict[str, Any]]:
     """Turn a long table (one row per series and time) into one multivariate entry.
 
