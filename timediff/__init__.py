@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from timediff.frames import from_long, from_wide, group_series, to_frame
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
+    from timediff.scenarios import Given, Total
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ConditionalDiffusion": "diffusion",
     "DataError": "errors",
+    "Given": "scenarios",
     "JointForecast": "forecast",
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
@@ -30,6 +32,7 @@ _HOME = {
     "SavedModelError": "errors",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",
+    "Total": "scenarios",
     "TimediffError": "errors",
     "from_long": "frames",
     "from_wide": "frames",
@@ -43,6 +46,7 @@ _HOME = {
 __all__ = [
     "ConditionalDiffusion",
     "DataError",
+    "Given",
     "JointForecast",
     "NoiseSchedule",
     "OptionError",
@@ -51,6 +55,7 @@ __all__ = [
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TimediffError",
+    "Total",
     "from_long",
     "from_wide",
     "group_series",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from timediff._frequency import locate, timestamps
+from timediff._frequency import locate, stamps_of, timestamps
 from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
 from timediff.errors import DataError, OptionError
 
@@ -189,12 +189,7 @@ def to_frame(
     columns = info.get("columns", default)
     if len(columns) != width:
         raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
-    stamps = timestamps(forecast.start_date, len(mean), info)
-    if info.get("clock") == "local":
-        first = np.ones(len(stamps), dtype=bool)
-        stamps = stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
-    elif "tz" in info:
-        stamps = stamps.tz_localize("UTC").tz_convert(info["tz"])
+    stamps = stamps_of(forecast.start_date, len(mean), info)
     repeat = 1
     if samples:
         if not hasattr(forecast, "samples"):

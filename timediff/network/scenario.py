@@ -6,12 +6,14 @@ are drawn anew in proportion to their weights. This is a particle filter whose p
 (twisted sequential Monte Carlo; Guarniero et al. 2017, Wu et al. 2023).
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from timediff.diffusion.noise import PathNoise
+from timediff.errors import OptionError
 from timediff.types import Float, Int, Tensor
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from timediff.network.base import TimeGradNetwork
     from timediff.network.batch import Batch
 
-PARTICLES = 2  # drawn for each path asked for
+PARTICLES = 4  # drawn for each path asked for
 ROUNDS = 20  # in which a total is made to fit what is never negative
 TOLERANCE = 1e-6  # relative, from which directions count as the same
 
@@ -167,7 +169,13 @@ def draw_scenarios(
     number = torch.arange(count, device=device)
     dtype = batch.target.dtype
     noise = PathNoise(seed.to(device).expand(count), number, network.target_dim, dtype)
-    course = network.course(batch, conditions, noise, sampler or network.sampler)
+    sampler = sampler or network.sampler
+    if "project" not in inspect.signature(sampler.sample).parameters:
+        raise OptionError(
+            f"{type(sampler).__name__}.sample takes no project=, so nothing can be given: take "
+            "another sampler, or write its step instead"
+        )
+    course = network.course(batch, conditions, noise, sampler)
     log_weight, ancestor = torch.zeros(count, dtype=torch.float64), torch.arange(count)
     drawn = batch.target.new_empty(count, network.prediction_length, network.target_dim)
     squares = 0.0
