@@ -58,7 +58,7 @@ class Given:
     values: Any = None
     totals: Sequence[Any] = ()
     columns: Sequence[Any] | None = field(default=None, repr=False)
-    index: Sequence[Any] | None = field(default=None, repr=False)
+    index: pd.DatetimeIndex | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         totals = tuple(t if isinstance(t, Total) else Total(*t) for t in self.totals)
@@ -155,7 +155,7 @@ class Given:
                 raise DataError(f"the total {t.name!r} has weights that are not finite, or all 0")
         bad = np.argwhere(np.isinf(self.values))
         if len(bad):
-            j, d = bad[0]
+            j, d = map(int, bad[0])
             raise DataError(
                 f"series {self._name(d)} at {self._time(j)} is given as {self.values[j, d]}: "
                 "make it NaN if it is free"

@@ -9,14 +9,14 @@ from tests.conftest import entry
 from timediff import Given
 from timediff.diffusion import SAMPLERS
 from timediff.entries import read_entry
-from timediff.network import outlook
+from timediff.network import outlook, scenario
 from timediff.network.scenario import meet, systematic
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 from timediff.splits import window_spec
 from timediff.windows import build_network
 
-P, D, PATHS = 8, 4, 2000
+P, D, PATHS = 8, 4, 1500
 SEED = torch.tensor([5])
 
 
@@ -63,6 +63,12 @@ def known():
     return Known()
 
 
+@pytest.fixture(autouse=True)
+def no_more_particles_than_paths(monkeypatch):
+    """Here all weigh the same, so that more would only take time."""
+    monkeypatch.setattr(scenario, "PARTICLES", 1)
+
+
 def case(known, name):
     values = np.full((P, D), np.nan)
     totals = []
@@ -89,7 +95,7 @@ CASES = [
 
 
 def compare(drawn, known, given):
-    """Against the exact conditional law; the standard error of a mean is 0.02 deviations."""
+    """Against the exact conditional law; the standard error of a mean is 0.026 deviations."""
     rows, values = rows_of(given)
     mean, covariance = condition(known.mean, known.covariance, rows, values)
     x = drawn.paths.double().flatten(1).numpy()
@@ -103,7 +109,7 @@ def compare(drawn, known, given):
     assert np.abs(drawn_covariance - exact).max() < 0.15
     surprise = values - rows @ known.mean
     square = surprise @ np.linalg.solve(rows @ known.covariance @ rows.T, surprise)
-    assert drawn.distance == pytest.approx(np.sqrt(square / len(rows)), rel=0.02)
+    assert drawn.distance == pytest.approx(np.sqrt(square / len(rows)), abs=0.02)
     assert drawn.effective > 0.95 * len(x)
 
 
@@ -116,15 +122,17 @@ def test_paths_have_the_exact_conditional_law(known, name):
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_whatever_the_sampler(known, name):
     given = case(known, "one series, the end, total and difference")
-    drawn = known.draw(given, sampler=SAMPLERS.build(name, steps=5 if name == "adams" else 30))
+    steps = 5 if name == "adams" else 20
+    drawn = known.draw(given, 500, SAMPLERS.build(name, steps=steps))
     rows, values = rows_of(given)
     mean, covariance = condition(known.mean, known.covariance, rows, values)
     x = drawn.paths.double().flatten(1).numpy()
     free = np.diag(covariance) > 1e-6 * np.diag(known.covariance)
     spread = np.sqrt(np.diag(covariance)[free])
-    assert np.abs((x.mean(0) - mean)[free] / spread).max() < 0.1
+    np.testing.assert_allclose(x @ rows.T, np.tile(values, (500, 1)), rtol=1e-5)
+    assert np.abs((x.mean(0) - mean)[free] / spread).max() < 0.18
     # few steps of other samplers lose spread, as without anything given
-    assert np.abs(x.std(0)[free] / spread - 1).max() < 0.15
+    assert np.abs(x.std(0)[free] / spread - 1).max() < 0.2
 
 
 def test_nothing_that_matters_is_the_unconditional_law(known):
