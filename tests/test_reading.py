@@ -10,8 +10,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.conftest import entry, series
+from timediff._frequency import stamps_of
 from timediff.errors import DataError
-from timediff.frames import stamp
 from timediff.reading import Names, aligned, extended, read
 
 
@@ -123,7 +123,7 @@ def test_time_zones_and_the_change_of_clocks(zone):
     index = pd.date_range("2024-03-25", periods=250, freq="h", tz=zone)
     found = only(pd.DataFrame({"a": np.arange(240.0)}, index[:240]))
     assert found["target"].shape == (1, 240)
-    assert list(stamp(found["start"] + 240, 10, found["info"])) == list(index[240:])
+    assert list(stamps_of(found["start"] + 240, 10, found["info"])) == list(index[240:])
 
 
 ALIASES = [
@@ -139,7 +139,7 @@ def test_every_frequency_goes_on_where_it_stopped(freq, given):
     index = pd.date_range("2020-01-01", periods=44, freq=freq)
     found = only(pd.DataFrame({"a": np.arange(40.0)}, index[:40]), freq=freq if given else None)
     assert found["target"].shape == (1, 40) and not np.isnan(found["target"]).any()
-    assert list(stamp(found["start"] + 40, 4, found["info"])) == list(index[40:])
+    assert list(stamps_of(found["start"] + 40, 4, found["info"])) == list(index[40:])
 
 
 def test_custom_business_days():

@@ -164,6 +164,17 @@ def timestamps(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Dateti
         return pd.DatetimeIndex(stamps, freq=None)
 
 
+def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
+    """``timestamps`` in the time zone of the table, if it had one."""
+    stamps = timestamps(start, length, info)
+    if info.get("clock") == "local":
+        first = np.ones(len(stamps), dtype=bool)
+        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
+    if "tz" in info:
+        return stamps.tz_localize("UTC").tz_convert(info["tz"])
+    return stamps
+
+
 def _offsets(freq: str) -> list[pd.offsets.BaseOffset]:
     """The layouts a frequency may mean: one for an offset alias, several for a bare period."""
     match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", freq)

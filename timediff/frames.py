@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from timediff._frequency import locate, plain, timestamps
+from timediff._frequency import locate, plain, stamps_of, timestamps
 from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
 from timediff.errors import DataError, OptionError
 
@@ -164,21 +164,12 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
 
 
-def stamp(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
-    """The timestamps of ``length`` steps from ``start``, in the way and zone of the table."""
-    stamps = timestamps(start, length, info)
-    if info.get("clock") == "local":
-        first = np.ones(len(stamps), dtype=bool)
-        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
-    return stamps.tz_localize("UTC").tz_convert(info["tz"]) if "tz" in info else stamps
-
-
 def to_wide(entry: Mapping[str, Any]) -> pd.DataFrame:
     """A multivariate entry as a wide table again, NaN where missing; a copy."""
     info = entry.get("info") or {}
     values = np.atleast_2d(entry["target"]).T
     columns = pd.Index(info.get("columns") or range(values.shape[1]), tupleize_cols=False)
-    return pd.DataFrame(values.copy(), stamp(entry["start"], len(values), info), columns)
+    return pd.DataFrame(values.copy(), stamps_of(entry["start"], len(values), info), columns)
 
 
 def to_frame(
@@ -210,7 +201,7 @@ def to_frame(
     columns = info.get("columns", default)
     if len(columns) != width:
         raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
-    stamps = stamp(forecast.start_date, len(mean), info)
+    stamps = stamps_of(forecast.start_date, len(mean), info)
     repeat = 1
     if samples:
         if not hasattr(forecast, "samples"):

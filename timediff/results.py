@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from timediff._frequency import stamps_of
 from timediff.errors import DataError, OptionError
-from timediff.frames import stamp, to_wide
+from timediff.frames import to_wide
 from timediff.reading import Entry, Names, aligned, read
 from timediff.registry import unknown_name
 from timediff.types import Number
@@ -67,13 +68,13 @@ class Forecast:
     @property
     def index(self) -> pd.DatetimeIndex:
         """The timestamps of the horizon, in the way and the time zone of the caller's table."""
-        stamps = stamp(self.start, self.samples.shape[1], self.info)
+        stamps = stamps_of(self.start, self.samples.shape[1], self.info)
         return stamps.rename(self.names.time)
 
     @property
     def cutoff(self) -> pd.Timestamp:
         """The last timestamp before the horizon."""
-        return stamp(self.start - 1, 1, self.info)[0]
+        return stamps_of(self.start - 1, 1, self.info)[0]
 
     def plain_history(self) -> pd.DataFrame | None:
         """The history, if it is kept, by the clock that its periods count: no zone, no phase."""
@@ -331,7 +332,7 @@ class Forecast:
 
         options.setdefault("history", self.plain_history())
         if actuals is not None:
-            stamps = stamp(self.start, self.samples.shape[1], {})
+            stamps = stamps_of(self.start, self.samples.shape[1], {})
             options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
         return fan_chart(self.to_gluonts(), **options)
 
