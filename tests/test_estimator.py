@@ -373,8 +373,8 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     with pytest.raises(SavedModelError, match="truncated or altered"):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
-    config.write_text(text.replace('"format": 3', '"format": 4'))
-    with pytest.raises(SavedModelError, match="format 4, this version of timediff reads 3"):
+    config.write_text(text.replace('"format": 4', '"format": 5'))
+    with pytest.raises(SavedModelError, match="format 5, this version of timediff reads 3 and 4"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):

@@ -199,6 +199,8 @@ class TimeGradPredictor(PyTorchPredictor):
                         f"column {i} of {panel.title} is {given!r}, but the model was trained with "
                         f"{known!r} there: give the columns in the order {self.columns}"
                     )
+        self.spec.features.check(panel)
+        self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()
 
     def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:

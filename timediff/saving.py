@@ -10,11 +10,13 @@ from typing import Any
 import safetensors.torch
 
 from timediff.errors import SavedModelError, TimediffError
+from timediff.feature_spec import FeatureSpec
 from timediff.network import TimeGradNetwork
 from timediff.options import Options
 from timediff.windows import WindowSpec, build_network
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, 4)  # 3 knows no features
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -31,7 +33,7 @@ def save(path: Path, network: TimeGradNetwork, spec: WindowSpec, columns: list[A
     config = {
         "format": FORMAT,
         "options": dataclasses.asdict(network.options),
-        "spec": dataclasses.asdict(spec),
+        "spec": {**dataclasses.asdict(spec), "features": spec.features.to_json()},
         "target_dim": network.target_dim,
         "columns": columns,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -60,16 +62,18 @@ def load(path: Path) -> tuple[TimeGradNetwork, WindowSpec, list[Any] | None]:
         weights = (path / WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
         raise SavedModelError(f"{path} holds no readable saved model: {error}") from error
-    if config.get("format") != FORMAT:
+    if config.get("format") not in READABLE:
         raise SavedModelError(
-            f"{path} has format {config.get('format')}, this version of timediff reads {FORMAT}"
+            f"{path} has format {config.get('format')}, this version of timediff reads "
+            + " and ".join(map(str, READABLE))
         )
     if hashlib.sha256(weights).hexdigest() != config.get("weights_sha256"):
         raise SavedModelError(f"{path / WEIGHTS} is truncated or altered: save the model again")
     try:
         spec = config["spec"]
         offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal", "profiles")}
-        spec = WindowSpec(**{**spec, **offsets})
+        features = FeatureSpec.from_json(spec.get("features", {}))
+        spec = WindowSpec(**{**spec, **offsets, "features": features})
         network = build_network(Options(**config["options"]), spec, config["target_dim"])
         network.load_state_dict(safetensors.torch.load(weights))
     except (KeyError, TypeError, RuntimeError, TimediffError) as error:
