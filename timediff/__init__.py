@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from timediff.estimator import TimeGradEstimator
     from timediff.forecast import JointForecast
     from timediff.frames import from_long, from_wide, group_series, to_frame
+    from timediff.holiday import holiday_features
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
 
@@ -34,6 +35,7 @@ _HOME = {
     "from_long": "frames",
     "from_wide": "frames",
     "group_series": "frames",
+    "holiday_features": "holiday",
     "list_datasets": "datasets",
     "load_dataset": "datasets",
     "to_frame": "frames",
@@ -54,6 +56,7 @@ __all__ = [
     "from_long",
     "from_wide",
     "group_series",
+    "holiday_features",
     "list_datasets",
     "load_dataset",
     "to_frame",

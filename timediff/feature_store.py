@@ -83,7 +83,8 @@ class FeatureStore:
             real = f.real.standardise(features.real)[0]
         if f.category.size and features.category is not None:
             category = f.category.codes(features.category)
-        return tuple(np.broadcast_to(x, (width, x.shape[1])) for x in (real, category))
+        both = (np.broadcast_to(x, (width, x.shape[1])) for x in (real, category))
+        return tuple(both)  # type: ignore[return-value]
 
     def joint(self, rows: Int[Tensor, "b t"], first: Int[Tensor, "b"]) -> Float[Tensor, "b t f"]:
         """What is known of all series together at some rows.

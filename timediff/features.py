@@ -93,10 +93,16 @@ def read_features(
     if CATEGORY in turned:
         turned[CATEGORY] = _labels(turned[CATEGORY], given.get("categories"), title)
     features = Features(
-        *map(turned.get, (KNOWN, PAST, REAL, CATEGORY)), names=names, series=info.get("columns")
+        known=turned.get(KNOWN),
+        past=turned.get(PAST),
+        real=turned.get(REAL),
+        category=turned.get(CATEGORY),
+        names=names,
+        series=info.get("columns"),
     )
-    for field in set(fields) - {CATEGORY}:
-        _check_numbers(features, field, title, start)
+    for field in fields:
+        if field != CATEGORY:
+            _check_numbers(features, field, title, start)
     return features
 
 

@@ -175,7 +175,7 @@ class SeriesStore:
         known = torch.cat([calendar, soften(features.horizon)], dim=-1)
         return {"calendar": known, "features": features}
 
-    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Tensor]:
+    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Any]:
         """What is known as a whole of these series, or of all series of these entries."""
         tables = {
             "unit": self.unit,

@@ -1,6 +1,7 @@
 """What a window of the data holds, and the network for windows of this kind."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from timediff.feature_spec import FeatureSpec
 from timediff.network import Dynamics, FeatureSizes, LevelNetwork, ResidualNetwork, TimeGradNetwork
@@ -95,7 +96,7 @@ def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGr
     known = f.known.size
     if not options.prior:  # the RNN reads those of each series
         known = sum(x.size * (target_dim if x.own else 1) for x in (f.known, f.past))
-    sizes = {
+    sizes: dict[str, Any] = {
         "target_dim": target_dim,
         "prediction_length": spec.prediction_length,
         "context_length": spec.context_length,

@@ -152,7 +152,7 @@ class HorizonPrior(nn.Module):
         They begin where each anchor weighs the more the smaller its error is, and go on by
         gradient descent on the continuous ranked probability score.
         """
-        if self.effects is not None:
+        if self.effects is not None and rows.features is not None:
             for _ in range(START_ROUNDS):  # the weights depend on the effects, and they on these
                 self._fit_effects(self.effects, rows, target, observed)
             with torch.no_grad():
