@@ -46,6 +46,11 @@ def full(own: bool = True, ahead: int = P, seed: int = 0, **fields) -> dict:
     )
 
 
+def features_estimator(**options) -> TimeGradEstimator:
+    """An estimator that trains in half a second."""
+    return quick_estimator(P, diffusion_runs=1, **options)
+
+
 MODELS = {
     "default": {},
     "no embedding": {"embedding_dim": 0, "seasonal_values": 0, "lookback": 5},
@@ -55,7 +60,7 @@ MODELS = {
 
 @pytest.fixture(scope="module")
 def trained() -> TimeGradPredictor:
-    return quick_estimator(P).train([full()])
+    return features_estimator().train([full()])
 
 
 def paths(predictor: TimeGradPredictor, *data: dict) -> np.ndarray:
@@ -77,7 +82,7 @@ def test_every_feature_reaches_the_paths_and_a_saved_model_is_the_same(model, ow
     torch.manual_seed(0)
     data, other = full(own), full(own, seed=1)
     other["feat_static_cat"] = 1 - data["feat_static_cat"]  # the same categories
-    predictor = quick_estimator(P, **MODELS[model]).train([data, other])
+    predictor = features_estimator(**MODELS[model]).train([data, other])
     for name, p in predictor.network.named_parameters():
         if name.endswith("outlet.weight"):  # what begins at 0
             torch.nn.init.normal_(p, std=0.1)
@@ -99,7 +104,7 @@ def test_every_feature_reaches_the_paths_and_a_saved_model_is_the_same(model, ow
 
 def test_every_feature_has_a_gradient():
     data = full()
-    estimator = quick_estimator(P, preset="paper")
+    estimator = features_estimator(preset="paper")
     panels = read_dataset([data], "h")
     spec = dataclasses.replace(estimator._spec(T), features=FeatureSpec.of(panels))
     network = build_network(estimator.options, spec, D)
@@ -114,7 +119,7 @@ def test_every_feature_has_a_gradient():
 def test_nothing_of_the_past_only_features_beyond_the_end_is_read(model):
     """GluonTS's evaluation cuts the target and leaves them."""
     data = full()
-    predictor = quick_estimator(P, **MODELS[model]).train([data])
+    predictor = features_estimator(**MODELS[model]).train([data])
     more = np.concatenate([data["past_feat_dynamic_real"], np.full((1, D, P), 1e3)], axis=-1)
     assert np.array_equal(paths(predictor, {**data, "past_feat_dynamic_real": more}),
                           paths(predictor, data))  # fmt: skip
@@ -171,7 +176,7 @@ def test_a_series_owes_its_effects_exactly():
     beta = np.array([[3.0, 0.0], [-2.0, 5.0]])
     data = entry(1000, 2, target=(10 + day + beta @ x).astype("f4"), feat_dynamic_real=x)
     panels = read_dataset([data], "h")
-    estimator = quick_estimator(P)
+    estimator = features_estimator()
     spec = dataclasses.replace(estimator._spec(1000), features=FeatureSpec.of(panels))
     network = build_network(estimator.options, spec, 2)
     store = SeriesStore(panels, spec)
@@ -233,12 +238,12 @@ def test_features_that_do_not_fit_are_named(trained, change, expected):
 
 def test_entries_must_agree_and_a_model_without_features_takes_none(predictor):
     with pytest.raises(DataError, match="but the first entry has 2"):
-        quick_estimator(P).train([full(), entry(info=None)])
+        features_estimator().train([full(), entry(info=None)])
     with pytest.raises(DataError, match="but the model was trained with 0: give none"):
         paths(predictor, full())
     grouper = entry(feat_static_cat=np.array([0]))  # GluonTS's grouper adds this to every entry
     assert np.array_equal(paths(predictor, grouper), paths(predictor, entry()))
-    assert not quick_estimator(P).train([grouper]).spec.features
+    assert not features_estimator().train([grouper]).spec.features
 
 
 def test_labels_say_which_category_it_is_not_their_order(trained):
@@ -263,7 +268,7 @@ def test_a_model_of_the_format_before_is_read(predictor, tmp_path):
 def test_gluonts_evaluation_and_split_give_the_features_of_the_horizon():
     data = ListDataset([full(own=False, ahead=0)], freq="h", one_dim_target=False)
     training, template = split(data, offset=-2 * P)
-    predictor = quick_estimator(P).train(training)
+    predictor = features_estimator().train(training)
     instances = template.generate_instances(P, windows=2)
     drawn = list(predictor.predict(instances.input, num_samples=4, seed=1))
     assert [f.start_date for f in drawn] == [pd.Period("2024-01-10 12:00", "h") + k for k in (0, P)]
