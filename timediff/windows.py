@@ -74,12 +74,11 @@ class WindowSpec:
             step = len(self.seasonal) + len(self.profiles)
             pasts = 2 * len(self.blocks) * (self.lookback + p * step) + p * Dynamics.WIDTH
         known, past = self.features.known.size, self.features.past.size
-        if known or past:
-            tables = 2 + len(self.profiles) if self.lookback else 1
-            history += (self.reach + p) * (tables * known + past)
-            each = self.lookback + p * (step + 1) if self.lookback else self.context_length + p
-            if self.lookback:
-                pasts += 3 * len(self.blocks) * (each * known + self.feature_steps * past)
+        tables = 2 + len(self.profiles) if self.lookback else 1
+        history += (self.reach + p) * (tables * known + past)
+        if self.lookback:
+            each = known * (self.lookback + p * (step + 1)) + past * self.feature_steps
+            pasts += 3 * len(self.blocks) * each
         return history + pasts + 3 * num_samples * p
 
 
