@@ -369,3 +369,109 @@ def test_verbose_says_the_frequency_and_quiet_says_nothing(capfd):
     assert "the frequency is 'h'" in capfd.readouterr().err
     quick(trainer_kwargs={"accelerator": "cpu"}).fit(table())
     assert capfd.readouterr() == ("", "")
+
+
+# -- features and scenarios ----------------------------------------------------------------------
+
+
+def known(length: int = 260) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    return pd.DataFrame({"promotion": rng.random(length) < 0.3}, table(260).index[:length]) * 1.0
+
+
+@pytest.fixture(scope="module")
+def with_known() -> Forecaster:
+    """Fitted with a feature that is known two days ahead. Not to be changed."""
+    effect = table() + 4 * known(240).to_numpy()
+    return quick().fit(effect, known=known())
+
+
+def test_features_of_a_table_are_those_of_the_entry(with_known):
+    effect = table() + 4 * known(240).to_numpy()
+    dataset = from_wide(effect, known=known())
+    expected = TimeGradEstimator("h", P, seed=0, **QUICK).train(dataset)
+    paths = next(expected.predict(dataset, num_samples=4, seed=0)).samples
+    forecast = with_known.predict(num_samples=4)
+    assert np.array_equal(forecast.samples, paths)
+    lift = known()["promotion"].iloc[240 : 240 + P].to_numpy()
+    assert (forecast.mean()["a"][lift == 1].min()) > forecast.mean()["a"][lift == 0].max()
+
+
+def test_what_becomes_known_later_is_used(with_known):
+    other = known()
+    other.iloc[240:246] = 1 - other.iloc[240:246]
+    changed = with_known.predict(num_samples=4, known=other[240:246])
+    assert np.array_equal(changed.samples, with_known.predict(num_samples=4, known=other).samples)
+    assert (np.abs(changed.mean() - with_known.predict(num_samples=4).mean()) > 2).all().all()
+    with pytest.raises(DataError, match="'price'"):
+        with_known.predict(known=other.rename(columns={"promotion": "price"}))
+    with pytest.raises(DataError, match=r"'promotion'.*2024-01-11 0\d:00"):
+        with_known.predict(table(), known=known(240))
+
+
+def test_features_are_kept_updated_and_saved(with_known, tmp_path):
+    loaded = Forecaster.load(with_known.save(tmp_path / "model"))
+    first = with_known.predict(num_samples=4).samples
+    assert np.array_equal(loaded.predict(num_samples=4).samples, first)
+    rows = table(252)[240:] + 4 * known()[240:252].to_numpy()
+    loaded.update(rows)
+    whole = pd.concat([table() + 4 * known(240).to_numpy(), rows])
+    expected = with_known.predict(whole, known=known(), num_samples=4)
+    assert np.array_equal(loaded.predict(num_samples=4).samples, expected.samples)
+    loaded.update(table(256)[252:])
+    with pytest.raises(DataError, match=r"no value at 2024-01-11 20:00"):
+        loaded.predict()
+    longer = pd.DataFrame({"promotion": 0.0}, pd.date_range(known().index[-1], periods=9, freq="h"))
+    assert np.isfinite(loaded.update(table(256)[254:], known=longer).predict().samples).all()
+
+
+def test_a_backtest_with_features(with_known):
+    result = with_known.backtest(windows=2, num_samples=4, baselines=False)
+    assert [f.index[0] for f in result.forecasts] == [table().index[-12], table().index[-6]]
+    assert np.isfinite(result.scores()).all().all()
+
+
+def test_features_of_a_long_table():
+    frame = long(table()).merge(
+        known(240).rename_axis("ds").reset_index(), on="ds"
+    ).assign(weight=1.5)  # fmt: skip
+    future = pd.DataFrame(
+        {"unique_id": np.repeat(["a", "b", "c"], P), "ds": [*known().index[240:246]] * 3}
+    ).merge(known().rename_axis("ds").reset_index(), on="ds")
+    static = pd.DataFrame({"size": [1.0, 2.0, 3.0], "kind": ["x", "y", "x"]}, ["a", "b", "c"])
+    forecaster = quick().fit(frame, known=["promotion"], static=static)
+    with pytest.raises(DataError, match=r"'promotion'.*2024-01-11 00:00"):
+        forecaster.predict()
+    first = forecaster.predict(num_samples=4, future=future)
+    again = forecaster.predict(frame, num_samples=4, future=future, static=static)
+    assert np.array_equal(first.samples, again.samples)
+    rows = long(table(242)[240:]).merge(known().rename_axis("ds").reset_index(), on="ds")
+    forecaster.update(rows, future=future[future.ds > rows.ds.max()])
+    assert forecaster.history().shape == (242, 3)
+
+
+def test_a_scenario_is_given_as_a_table(fitted):
+    plain = fitted.predict(num_samples=50)
+    frame = 1.1 * plain.mean()[["b"]]
+    scenario = fitted.predict(num_samples=50, given=frame)
+    np.testing.assert_allclose(scenario["b"].samples[..., 0], frame[["b"]].to_numpy().T[[0] * 50])
+    assert 0 < scenario.info["given"]["effective_paths"] <= 50
+    total = (1.05 * plain.mean()[["a", "c"]].sum(axis=1)).to_frame("north")
+    scenario = fitted.predict(num_samples=50, given=total, totals={"north": ["a", "c"]})
+    north = scenario.aggregate({"north": ["a", "c"]})
+    np.testing.assert_allclose(north.samples[..., 0], total.to_numpy().T[[0] * 50], rtol=1e-5)
+    with pytest.raises(DataError, match="'d' is no series"):
+        fitted.predict(given=frame.rename(columns={"b": "d"}))
+
+
+def test_scenarios_of_groups():
+    forecaster = quick().fit({"n": table(), "s": table(200)})
+    plain = forecaster.predict(num_samples=20)
+    given = {"s": plain["s"].mean()[["a"]]}
+    both = forecaster.predict(num_samples=20, given=given)
+    assert np.array_equal(both["n"].samples, plain["n"].samples)
+    assert np.ptp(both["s"]["a"].samples, axis=0).max() == 0
+    with pytest.raises(DataError, match="dict of tables"):
+        forecaster.predict(given=given["s"])
+    with pytest.raises(DataError, match="group 'x'"):
+        forecaster.predict(given={"x": given["s"]})

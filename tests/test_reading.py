@@ -12,7 +12,8 @@ from pandas.testing import assert_frame_equal
 from tests.conftest import entry, series
 from timediff._frequency import stamps_of
 from timediff.errors import DataError
-from timediff.reading import Names, aligned, extended, read
+from timediff.histories import aligned, extended
+from timediff.reading import Names, read
 
 
 def table(length: int = 60) -> pd.DataFrame:

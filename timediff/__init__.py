@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from timediff.forecast import JointForecast
     from timediff.forecaster import Forecaster
     from timediff.frames import from_long, from_wide, group_series, to_frame
+    from timediff.holiday import holiday_features
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
     from timediff.results import Forecast
@@ -41,6 +42,7 @@ _HOME = {
     "from_long": "frames",
     "from_wide": "frames",
     "group_series": "frames",
+    "holiday_features": "holiday",
     "list_datasets": "datasets",
     "load_dataset": "datasets",
     "to_frame": "frames",
@@ -65,6 +67,7 @@ __all__ = [
     "from_long",
     "from_wide",
     "group_series",
+    "holiday_features",
     "list_datasets",
     "load_dataset",
     "to_frame",

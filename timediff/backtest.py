@@ -9,7 +9,8 @@ import torch
 
 from timediff.baselines import simple_forecasts
 from timediff.errors import DataError, OptionError
-from timediff.reading import Entry, Names
+from timediff.histories import Entry
+from timediff.reading import Names
 from timediff.results import Forecast
 from timediff.scores import coverage, crps, reliability, score_table
 from timediff.types import Number, Tensor

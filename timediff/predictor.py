@@ -232,6 +232,8 @@ class TimeGradPredictor(PyTorchPredictor):
                         f"column {i} of {panel.title} is {given!r}, but the model was trained with "
                         f"{known!r} there: give the columns in the order {self.columns}"
                     )
+        self.spec.features.check(panel)
+        self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()
 
     def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:
@@ -240,7 +242,8 @@ class TimeGradPredictor(PyTorchPredictor):
         if len(bad):
             _, step, series = map(int, bad[0])
             raise TimediffError(
-                f"the forecast of {panel.name(series)} at {start + step} is not finite: train "
+                f"the forecast of {panel.name(series)} at {panel.when(len(panel.values) + step)} is "
+                "not finite: train "
                 "with bound_samples=True, or with a smaller lr"
             )
         if panel.univariate:

@@ -9,7 +9,8 @@ import pandas as pd
 from timediff._frequency import stamps_of
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
-from timediff.reading import Entry, Names, aligned, read
+from timediff.histories import Entry, aligned
+from timediff.reading import Names, read
 from timediff.registry import unknown_name
 from timediff.types import Number
 

@@ -12,6 +12,7 @@ from timediff.diffusion.samplers import Start
 from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.courses import LevelCourse
+from timediff.network.features import NONE, FeatureSizes, StaticFeatures
 from timediff.network.scaling import Affine
 from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
@@ -25,7 +26,7 @@ class LevelPast(NamedTuple):
 
     Attributes:
         state: of the RNN, after the context.
-        calendar: features of the horizon.
+        calendar: what is known of the horizon.
         lags: of the horizon, scaled; where they fall into it, not known yet.
         loc: what scaling subtracts.
         scale: what it divides by.
@@ -51,7 +52,8 @@ class LevelNetwork(TimeGradNetwork):
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
         lags: distances of the lagged values, rising.
-        num_calendar: calendar features.
+        num_calendar: calendar features, and those of series that change.
+        features: how many there are that do not change.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class LevelNetwork(TimeGradNetwork):
         context_length: int,
         lags: Sequence[int],
         num_calendar: int,
+        features: FeatureSizes = NONE,
     ):
-        size = (options.embedding_dim + len(lags)) * target_dim + num_calendar
+        static = StaticFeatures(features, options.embedding_dim)
+        size = (options.embedding_dim + len(lags) + static.width) * target_dim + num_calendar
         super().__init__(options, target_dim, prediction_length, context_length, size)
-        self.lags = tuple(lags)
+        self.lags, self.static = tuple(lags), static
         self.embedding: nn.Parameter | None = None
         if options.embedding_dim:
             self.embedding = nn.Parameter(torch.randn(target_dim, options.embedding_dim))
@@ -84,13 +88,19 @@ class LevelNetwork(TimeGradNetwork):
             parts.append(self.embedding.flatten().expand(*calendar.shape[:-1], -1))
         return torch.cat(parts, dim=-1)
 
-    @staticmethod
-    def _scaled(batch: Batch) -> Batch:
-        """The batch in scaled units; the target is 0 where missing."""
+    def _scaled(self, batch: Batch) -> Batch:
+        """The batch in scaled units; the target is 0 where missing.
+
+        Features that do not change are beside the calendar.
+        """
         affine = Affine(batch.loc, batch.scale)
         lags = (batch.lags - batch.loc.unsqueeze(2)) / batch.scale.unsqueeze(2)
         x = torch.where(batch.observed, affine.normalize(batch.target), 0.0)
-        return batch._replace(target=x, lags=lags)
+        calendar = batch.calendar
+        if batch.static is not None:
+            static = self.static(batch.static).flatten(1).unsqueeze(1)
+            calendar = torch.cat([calendar, static.expand(-1, calendar.shape[1], -1)], dim=-1)
+        return batch._replace(target=x, lags=lags, calendar=calendar)
 
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """Scaled values; see :meth:`TimeGradNetwork.diffused`."""
@@ -102,15 +112,15 @@ class LevelNetwork(TimeGradNetwork):
         """The denoising loss; see :meth:`TimeGradNetwork.loss`."""
         assert isinstance(batch, Batch)
         scaled = self._scaled(batch)
-        h, _ = self.encoder(self._inputs(scaled.lags, batch.calendar))
+        h, _ = self.encoder(self._inputs(scaled.lags, scaled.calendar))
         return self._denoising_loss(scaled.target, batch.observed, h, generator)
 
     def _read(self, batch: Batch) -> LevelPast:
         """Lags and scale of the horizon, and the moments that the chain starts from."""
         c = self.context_length
         scaled = self._scaled(batch)
-        _, state = self.encoder(self._inputs(scaled.lags[:, :c], batch.calendar[:, :c]))
-        calendar, lags = batch.calendar[:, c:], scaled.lags[:, c:]
+        _, state = self.encoder(self._inputs(scaled.lags[:, :c], scaled.calendar[:, :c]))
+        calendar, lags = scaled.calendar[:, c:], scaled.lags[:, c:]
         return LevelPast(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
 
     def _draw(

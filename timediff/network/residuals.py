@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork
-from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics, Whitening
+from timediff.network.features import NONE, FeatureSizes
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
@@ -42,7 +43,7 @@ class ResidualPast(NamedTuple):
 
     Attributes:
         state: of the RNN, after the context.
-        calendar: features of the horizon.
+        calendar: what is known of the horizon.
         loc: location of the prior over the horizon.
         scale: its scale.
         w: white innovations of the last step before the horizon.
@@ -72,7 +73,8 @@ class ResidualNetwork(TimeGradNetwork):
         num_seasonal: past values of the same season that it reads.
         num_profiles: for how many lengths of season it reads the mean of many such values.
         level: over how many of the latest values their level is taken.
-        num_calendar: calendar features.
+        num_calendar: calendar features, and those known ahead.
+        features: see :class:`FeatureSizes`.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class ResidualNetwork(TimeGradNetwork):
         num_profiles: int,
         level: int,
         num_calendar: int,
+        features: FeatureSizes = NONE,
     ):
         position = Dynamics.STEP_DIM
         size = num_calendar + target_dim + position
@@ -104,6 +107,7 @@ class ResidualNetwork(TimeGradNetwork):
                 o.embedding_dim,
                 o.prior_width,
                 o.prior_dropout,
+                features,
             )
             for _ in range(o.prior_members)
         )
@@ -187,7 +191,7 @@ class ResidualNetwork(TimeGradNetwork):
         parts = []
         for k in range(0, len(target), ROWS):
             block = slice(k, k + ROWS)
-            rows = Rows(*(part[block] for part in batch.rows))
+            rows = pick(batch.rows, block)
             loc, scale = self.prior(rows)
             z = torch.where(observed[block], (target[block] - loc) / scale, 0.0)
             z = z.clamp(-LIMIT, LIMIT)
@@ -245,7 +249,9 @@ class ResidualNetwork(TimeGradNetwork):
         _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
         calendar = batch.calendar[:, c:]
         series = torch.arange(d, device=loc.device).expand(len(loc), d)
-        context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
+        assert batch.rows is not None
+        own = batch.rows.calendar.unflatten(0, (len(loc), -1, d))[:, -1]  # of the horizon
+        context = self.dynamics.context(series, own)
         return ResidualPast(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
 
     def _draw(
