@@ -241,10 +241,10 @@ class TimeGradPredictor(PyTorchPredictor):
         bad = np.argwhere(~np.isfinite(paths))
         if len(bad):
             _, step, series = map(int, bad[0])
+            when = panel.when(len(panel.values) + step)
             raise TimediffError(
-                f"the forecast of {panel.name(series)} at {panel.when(len(panel.values) + step)} is "
-                "not finite: train "
-                "with bound_samples=True, or with a smaller lr"
+                f"the forecast of {panel.name(series)} at {when} is not finite: train with "
+                "bound_samples=True, or with a smaller lr"
             )
         if panel.univariate:
             paths = paths[:, :, 0]
