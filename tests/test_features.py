@@ -184,7 +184,7 @@ def test_a_series_owes_its_effects_exactly():
     start, series = torch.randint(400, 990, (1000,), generator=g), torch.arange(1000) % 2
     network.start(store.gather_rows(torch.zeros(1000, dtype=torch.long), start, series))
     scale = np.array(spec.features.known.scale[0])
-    found = network.priors[0].effects.beta.detach() * store.unit[0].unsqueeze(1) / scale
+    found = network.priors[0].effects.beta.detach().numpy() * store.unit[0].numpy()[:, None] / scale
     np.testing.assert_allclose(found, beta, atol=0.05)
 
 
