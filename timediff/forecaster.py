@@ -61,6 +61,7 @@ class Forecaster:
             raise OptionError(f"horizon is {horizon!r}: give the number of steps to forecast")
         self.horizon, self.freq, self.preset, self.seed = int(horizon), freq, preset, seed
         self.device, self.verbose, self.options = device, verbose, options
+        self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
         self._estimator(freq or "h")  # a wrong option is an error now, not after reading the data
         self._predictor: TimeGradPredictor | None = None
         self.entries: dict[Hashable, Entry] = {}
@@ -128,6 +129,9 @@ class Forecaster:
             "enable_progress_bar": self.verbose,
             **(options.pop("trainer_kwargs", None) or {}),
         }
+        if self.callbacks:
+            own = trainer.get("callbacks") or []
+            trainer["callbacks"] = [*(own if isinstance(own, list) else [own]), *self.callbacks]
         return TimeGradEstimator(
             freq,
             self.horizon,
