@@ -92,10 +92,11 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"timediff {__version__}")
         raise typer.Exit()
+    return wanted
 
 
 @app.callback(

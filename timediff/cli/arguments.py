@@ -52,11 +52,17 @@ Output = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option(metavar="FORMAT", help="Of the output: csv, jsonl or parquet; by its suffix."),
+    typer.Option(
+        "--format", metavar="FORMAT", help="Of the output: csv, jsonl or parquet; by its suffix."
+    ),
 ]
 InputFormat = Annotated[
     str | None,
-    typer.Option(metavar="FORMAT", help="Of DATA: csv, jsonl or parquet; by its suffix, or csv."),
+    typer.Option(
+        "--input-format",
+        metavar="FORMAT",
+        help="Of DATA: csv, jsonl or parquet; by its suffix, or csv.",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]

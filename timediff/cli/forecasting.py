@@ -39,9 +39,7 @@ def predict(
     paths: Annotated[bool, typer.Option("--paths", help="The joint paths themselves.")] = False,
     aggregate: a.Aggregate = None,
     output: a.Output = "-",
-    output_format: Annotated[
-        str | None, typer.Option("--format", help="Of the output: csv, jsonl or parquet.")
-    ] = None,
+    output_format: a.Format = None,
     input_format: a.InputFormat = None,
     device: a.Device = None,
     update: Annotated[bool, UPDATE] = False,

@@ -8,7 +8,7 @@ from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of
 from timediff.cli.screen import show
-from timediff.cli.tables import read_table
+from timediff.cli.tables import parse_times, read_table
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def score(
         raise typer.BadParameter("stdin holds one table only", param_hint="ACTUALS")
     check_output(output, overwrite)
     format_of(output, output_format)
-    table = read_table(forecast, input_format if forecast == "-" else None, texts=("series",))
-    ids, times = _roles(table)
+    table = read_table(forecast, input_format if forecast == "-" else None, texts=(0,))
+    table, ids, times = _roles(table)
     names = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
     observed = read_table(
         actuals,
@@ -74,16 +74,18 @@ def score(
     show(pd.DataFrame([scores]), output, output_format, overwrite)
 
 
-def _roles(table: "pd.DataFrame") -> tuple[str, str]:
-    """The columns with the series and the times of a forecast: its first two."""
+def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
+    """The table, its times read, and the columns with the series and the times: its first two."""
     if "group" in table.columns[:1]:
         raise DataError("the forecast has several groups: score one at a time")
-    if len(table.columns) < 4 or table.iloc[:, 1].dtype.kind != "M":
+    parsed = parse_times(table.iloc[:, 1]) if len(table.columns) > 2 else None
+    if parsed is None:
         raise DataError(
             f"the forecast has the columns {list(table.columns)}: expected series, timestamps and "
             "then sample and value, or quantiles"
         )
-    return str(table.columns[0]), str(table.columns[1])
+    ids, times = table.columns[:2]
+    return table.assign(**{times: parsed}), ids, times
 
 
 def _observed(

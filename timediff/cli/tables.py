@@ -21,7 +21,7 @@ def read_table(
     *,
     id_column: str | None = None,
     time_column: str | None = None,
-    texts: tuple[str, ...] = (),
+    texts: tuple[str | int, ...] = (),
 ) -> "pd.DataFrame":
     """A table from a file or stdin, its timestamps read as such.
 
@@ -32,7 +32,7 @@ def read_table(
         given: its format; by the suffix, or CSV, if None.
         id_column: of a long table, if it has none of the usual names.
         time_column: likewise; or of a wide one.
-        texts: more columns that stay text.
+        texts: more columns that stay text, by name or position.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
@@ -76,12 +76,12 @@ def _bytes(place: str) -> bytes:
     return content
 
 
-def _read_csv(text: str, ids: list[str]) -> "pd.DataFrame":
+def _read_csv(text: str, texts: list[Any]) -> "pd.DataFrame":
     import pandas as pd
 
     header = text.split("\n", 1)[0]
     separator = next((s for s in (",", "\t", ";") if s in header), ",")
-    own: Any = {name: lambda cell: cell or None for name in ids}  # as it stands there
+    own: Any = {name: lambda cell: cell or None for name in texts}  # as it stands there
     return pd.read_csv(io.StringIO(text), sep=separator, converters=own, float_precision=None)
 
 
@@ -100,8 +100,6 @@ def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) 
     elif not candidates and first not in ids:
         candidates = [first]
     for column in candidates:
-        if pd.api.types.is_numeric_dtype(frame[column].dtype):
-            continue
         times = parse_times(frame[column])
         if times is not None:
             frame = frame.assign(**{column: times})
@@ -117,6 +115,8 @@ def parse_times(texts: "pd.Series") -> "pd.Series | None":
 
     if texts.dtype.kind == "M":
         return texts
+    if pd.api.types.is_numeric_dtype(texts.dtype):
+        return None
     try:
         sample = texts.astype(str).str.extract(r"([+-]\d\d:?\d\d)$", expand=False)
         mixed = sample.nunique() > 1  # summer and winter

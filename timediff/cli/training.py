@@ -43,7 +43,11 @@ def fit(
     target_column: a.TargetColumn = None,
     input_format: Annotated[
         str | None,
-        typer.Option("--format", help="Of DATA: csv, jsonl or parquet; by its suffix, or csv."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of DATA: csv, jsonl or parquet; by its suffix, or csv.",
+        ),
     ] = None,
     overwrite: a.Overwrite = False,
     verbose: a.Verbose = False,
