@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from tests.conftest import QUICK, series
 from tests.test_readme import ROOT
 from timediff import Forecaster, scores
-from timediff.cli import app
+from timediff.cli import app, screen
 from timediff.cli.app import ORDER
 from timediff.cli.files import replacing
 from timediff.cli.settings import literal, settings
@@ -312,6 +312,24 @@ def test_update_can_leave_the_model_alone(folder):
     run("update", "model", "next_day.csv", "-o", "later")
     assert {p.name: p.read_bytes() for p in Path("model").iterdir()} == before
     assert len(Forecaster.load("later").history()) == 400
+
+
+def test_a_terminal_gets_tables_that_are_drawn(folder, monkeypatch):
+    monkeypatch.setenv("TIMEDIFF_DATASETS", "none")
+    monkeypatch.setenv("TIMEDIFF_CACHE", "none")
+    monkeypatch.setattr(screen, "on_terminal", lambda: True)
+    drawn = run("datasets").stdout
+    assert "━" in drawn and "–" in drawn and "traffic" in drawn and "nan" not in drawn
+    assert "376 steps" in run("info", "model").stdout
+    assert "━" in run("score", "paths.csv", "next_day.csv").stdout
+    for plain in (("info", "--format", "csv"), ("predict", "model", "--samples", "3")):
+        assert "━" not in run(*plain).stdout
+    run("info", "-v", code=2)
+
+
+def test_devices_are_written_to_as_they_are(folder):
+    run("predict", "model", "--samples", 3, "-o", "/dev/null")
+    assert not Path("/dev/null").is_file()
 
 
 # -- scores --------------------------------------------------------------------------------------

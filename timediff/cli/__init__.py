@@ -4,10 +4,19 @@ Importing this imports typer and the standard library only. What a command needs
 runs, so that ``--help`` answers at once.
 """
 
-from timediff.cli import about, forecasting, scoring, testing, training
+from timediff.cli import about, backtesting, benching, forecasting, scoring, training
 from timediff.cli.app import app
 
-__all__ = ["about", "app", "forecasting", "main", "scoring", "testing", "training"]
+__all__ = [
+    "about",
+    "app",
+    "backtesting",
+    "benching",
+    "forecasting",
+    "main",
+    "scoring",
+    "training",
+]
 
 
 def main() -> None:

@@ -26,13 +26,12 @@ SUFFIXES = {
 FORMATS = ("csv", "jsonl", "parquet")
 
 
-def format_of(place: str, given: str | None, default: str | None = "csv") -> str:
+def format_of(place: str, given: str | None) -> str:
     """The format of a table.
 
     Args:
-        place: a path, or ``-``.
+        place: a path, or ``-``; CSV goes to that, and to what has no suffix and is no file.
         given: the format that was asked for.
-        default: of ``-``.
 
     Raises:
         OptionError: an unknown format or suffix.
@@ -42,9 +41,9 @@ def format_of(place: str, given: str | None, default: str | None = "csv") -> str
         if name not in FORMATS:
             raise unknown_name("format", given, list(FORMATS))
         return name
-    if place == "-":
-        return default or "csv"
     path = Path(place)
+    if place == "-" or (_is_device(path) and not path.suffix):
+        return "csv"
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in SUFFIXES:
         raise OptionError(f"{place}: its suffix is none of {', '.join(SUFFIXES)}: name the format")

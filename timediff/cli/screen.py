@@ -62,6 +62,11 @@ def training(forecaster: "Forecaster", quiet: bool, verbose: bool) -> Iterator[N
         logger.level, logger.propagate = before
 
 
+def on_terminal() -> bool:
+    """Whether stdout is read by a person."""
+    return sys.stdout.isatty()
+
+
 def show(
     table: "pd.DataFrame",
     place: str = "-",
@@ -78,7 +83,7 @@ def show(
         overwrite: whether a file may be replaced.
         title: above the drawn table.
     """
-    if place != "-" or given is not None or not sys.stdout.isatty():
+    if place != "-" or given is not None or not on_terminal():
         write_table(table, place, given, overwrite)
         return
     from rich.console import Console
@@ -96,6 +101,6 @@ def show(
 
 def cell(value: Any) -> str:
     """A value for the eye."""
-    if value is None or value != value:
+    if str(value) in ("None", "nan", "<NA>", "NaT"):
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
