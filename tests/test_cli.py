@@ -84,6 +84,7 @@ def prepared(tmp_path_factory) -> Path:
     after.to_csv(folder / "next_day.csv")
     long = known.melt(ignore_index=False, var_name="shop", value_name="sold").reset_index()
     long.rename(columns={"timestamp": "day"}).to_csv(folder / "sales.csv", index=False)
+    after[["a", "b"]].to_csv(folder / "fewer.csv")
     (folder / "model.toml").write_text('horizon = 24\npreset = "fast"\n')
     forecaster = Forecaster(24, seed=0).fit(known)
     forecaster.save(folder / "model")
@@ -433,6 +434,12 @@ def test_datasets_are_listed_and_written(tmp_path, monkeypatch):
         ("plot model -o load.csv", "give --overwrite"),
         ("plot model --series q -o c.png", "unknown series 'q'"),
         ("score paths.csv load.csv", "has nothing between"),
+        (
+            "fit sales.csv --horizon 2 -o new --id-column day --time-column day "
+            "--target-column sold",
+            "must be three columns",
+        ),
+        ("score paths.csv fewer.csv", "ACTUALS has no series 'c': it has a, b"),
         ("score load.csv next_day.csv", "expected series, timestamps"),
         ("backtest model --windows 40", "40 windows of 24"),
         ("backtest model --horizon 3", None),

@@ -95,18 +95,14 @@ def _observed(
     import numpy as np
 
     from timediff.frames import to_wide
-    from timediff.reading import aligned, read
+    from timediff.reading import read
 
     (entry,) = read(observed, freq=freq, **names).entries.values()
-    own = {str(column): column for column in entry["info"]["columns"]}
-    wanted = [own.get(str(label), label) for label in labels]
-    info = {**entry["info"], "columns": list(own.values())}
-    extra = [column for column in own.values() if column not in wanted]
-    if extra:
-        keep = [i for i, column in enumerate(own.values()) if column not in extra]
-        info["columns"] = [column for column in own.values() if column not in extra]
-        entry = {**entry, "target": entry["target"][keep]}
-    wide = to_wide(aligned({**entry, "info": info}, wanted, "ACTUALS"))
+    own = {str(column): i for i, column in enumerate(entry["info"]["columns"])}
+    missing = [str(label) for label in labels if str(label) not in own]
+    if missing:
+        raise DataError(f"ACTUALS has no series {missing[0]!r}: it has {', '.join(own)}")
+    wide = to_wide(entry).iloc[:, [own[str(label)] for label in labels]]
     if (wide.index.tz is None) != (stamps.tz is None):
         raise DataError(
             f"the forecast's time zone is {stamps.tz}, that of ACTUALS {wide.index.tz}: both or "
