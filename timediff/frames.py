@@ -103,7 +103,7 @@ def from_long(
     ids, time, target = (find_column(frame, role, name) for role, name in given.items())
     if len({ids, time, target}) < 3:
         raise DataError(
-            f"series, timestamps and values must be three columns, not {ids!r}, {time!r}, {target!r}"
+            f"series, times and values must be three columns, not {ids!r}, {time!r}, {target!r}"
         )
     if frame[ids].isna().any():
         raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
