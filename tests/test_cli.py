@@ -412,6 +412,7 @@ def test_datasets_are_listed_and_written(tmp_path, monkeypatch):
         ("fit load.csv --horizon 24 -o new --preset huge", "unknown preset 'huge'"),
         ("fit load.csv --horizon 24 -o new --config no.toml", "no.toml cannot be read"),
         ("fit load.csv --horizon 24 -o new --seed 1 --set seed=x", "seed is 'x', expected int"),
+        ("fit load.csv -o new --set horizon=long", "horizon is 'long', expected int"),
         ("fit no.csv --horizon 24 -o new", "there is no file no.csv"),
         ("fit load.xls --horizon 24 -o new", "name the format"),
         ("fit load.csv --format parquet --horizon 24 -o new", "cannot be read as parquet"),

@@ -28,7 +28,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     for block in code:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["forecast"].samples.shape == (100, 24, 20)
-    assert scope["total"].shape == (100, 24)
+    assert scope["total"].samples.shape == (100, 24, 1)
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
     assert 0 < scope["scores"]["m_sum_mean_wQuantileLoss"] < 1
     assert "CRPS-sum" in capsys.readouterr().out

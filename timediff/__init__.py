@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
     from timediff.results import Forecast
+    from timediff.scenarios import Given, Total
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOME = {
     "DataError": "errors",
     "Forecast": "results",
     "Forecaster": "forecaster",
+    "Given": "scenarios",
     "JointForecast": "forecast",
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
@@ -34,6 +36,7 @@ _HOME = {
     "SavedModelError": "errors",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",
+    "Total": "scenarios",
     "TimediffError": "errors",
     "from_long": "frames",
     "from_wide": "frames",
@@ -49,6 +52,7 @@ __all__ = [
     "DataError",
     "Forecast",
     "Forecaster",
+    "Given",
     "JointForecast",
     "NoiseSchedule",
     "OptionError",
@@ -57,6 +61,7 @@ __all__ = [
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TimediffError",
+    "Total",
     "from_long",
     "from_wide",
     "group_series",

@@ -81,6 +81,8 @@ def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
         parsed = pd.to_datetime(times, errors="coerce")
     else:
         parsed = times
+    if isinstance(parsed.dtype, pd.ArrowDtype):  # a pivot would keep it, as no index of times
+        parsed = pd.Series(pd.DatetimeIndex(parsed), parsed.index, name=parsed.name)
     bad = parsed.isna().to_numpy()
     if bad.any():
         row = int(bad.argmax())

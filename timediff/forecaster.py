@@ -3,14 +3,16 @@
 import contextlib
 import copy
 import logging
+import operator
+import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 
+from timediff._frequency import plain
 from timediff.backtest import Backtest, cut, run_backtest
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.estimator import TimeGradEstimator
@@ -18,9 +20,12 @@ from timediff.frames import to_wide
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Entry, Names, Reading, aligned, extended, read
 from timediff.results import Forecast, ForecastGroup, quantile_columns
+from timediff.types import Number
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+logger = logging.getLogger(__name__)
 
 
 class Forecaster:
@@ -50,19 +55,20 @@ class Forecaster:
         self,
         horizon: int,
         *,
-        freq: str | None = None,
+        freq: str | pd.offsets.BaseOffset | None = None,
         preset: str = "default",
         seed: int | None = None,
         device: str | torch.device = "auto",
         verbose: bool = False,
         **options: Any,
     ):
-        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer):
-            raise OptionError(f"horizon is {horizon!r}: give the number of steps to forecast")
-        self.horizon, self.freq, self.preset, self.seed = int(horizon), freq, preset, seed
+        self.freq = None if freq is None else plain(freq)
+        self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
         self.device, self.verbose, self.options = device, verbose, options
         self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
-        self._estimator(freq or "h")  # a wrong option is an error now, not after reading the data
+        self._estimator(
+            self.freq or "h"
+        )  # a wrong option is an error now, not after reading the data
         self._predictor: TimeGradPredictor | None = None
         self.entries: dict[Hashable, Entry] = {}
         self.names, self.grouped = Names(), False
@@ -104,6 +110,8 @@ class Forecaster:
             data, id_column=id_column, time_column=time_column, target_column=target_column
         )
         first = next(iter(reading.entries.values()))
+        if self.freq is None:
+            self._say(f"the frequency is {self._freq_of(first)!r}, as the timestamps tell")
         columns = first["info"]["columns"]
         history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
         predictor = self._train(list(history.values()))
@@ -180,8 +188,8 @@ class Forecaster:
         data: Any = None,
         *,
         num_samples: int = 100,
-        quantiles: Sequence[float] | None = None,
-        level: float | Sequence[float] | None = None,
+        quantiles: Sequence[Number] | None = None,
+        level: Number | Sequence[Number] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = None,
@@ -212,6 +220,8 @@ class Forecaster:
             reading = self._read(data, **self._columns_of(data))
             names, grouped = reading.names, reading.grouped
             history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
+        if not history:
+            raise DataError("there is no history: give one with predict(data)")
         shown = quantile_columns(quantiles, level)
         drawn = self._draw(
             predictor,
@@ -287,7 +297,9 @@ class Forecaster:
             DataError: the rows have other series, another frequency, or are of an unknown group.
         """
         predictor = self.predictor
-        freq = self.freq or self._freq()  # a single row has none of its own
+        freq = self.freq or self._freq_of(
+            next(iter(self.entries.values()))
+        )  # a single row has none of its own
         reading = read(data, freq=freq, **self._columns_of(data))
         history = dict(self.entries)
         keys = list(history)
@@ -301,9 +313,15 @@ class Forecaster:
         self._predictor, self.entries = predictor, history
         return self
 
-    def _freq(self) -> str:
-        entry = next(iter(self.entries.values()))
+    @staticmethod
+    def _freq_of(entry: Entry) -> str:
         return str(entry["info"].get("freq", entry["start"].freqstr))
+
+    def _say(self, message: str) -> None:
+        """Log a message, and with ``verbose`` show it, too."""
+        logger.info(message)
+        if self.verbose:
+            print(message, file=sys.stderr)
 
     def history(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
         """The history that forecasts go on from, as a wide table, or one for each group."""

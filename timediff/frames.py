@@ -15,13 +15,16 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from timediff._frequency import locate, timestamps
+from timediff._frequency import locate, plain, stamps_of, timestamps
 from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
 from timediff.errors import DataError, OptionError
 
 
 def from_wide(
-    frame: pd.DataFrame, *, freq: str | None = None, item_id: str = "frame"
+    frame: pd.DataFrame,
+    *,
+    freq: str | pd.offsets.BaseOffset | None = None,
+    item_id: str = "frame",
 ) -> list[dict[str, Any]]:
     """Turn a wide table (time × series) into a GluonTS dataset of one multivariate entry.
 
@@ -31,7 +34,8 @@ def from_wide(
 
     Args:
         frame: ``DatetimeIndex`` or ``PeriodIndex`` × one numeric column per series. Not changed.
-        freq: pandas offset or period alias; by default inferred, gaps or not.
+        freq: pandas offset or period alias; by default inferred, gaps or not. Custom business days
+            are counted as business days, their holidays are missing.
         item_id: name of the entry.
 
     Returns:
@@ -57,7 +61,7 @@ def from_wide(
     if not frame.index.is_unique:
         twice = first_of(frame.index.duplicated(), frame.index)
         raise DataError(f"timestamp {twice} appears more than once")
-    stamps, freq, info = read_clock(frame.index, freq)
+    stamps, freq, info = read_clock(frame.index, None if freq is None else plain(freq))
     start, rows, layout = locate(stamps, freq, labels=frame.index)
     length, width = int(rows[-1]) + 1, len(frame.columns)
     if length > 1000 * len(frame) and length * width > 10**8:
@@ -79,7 +83,7 @@ def from_long(
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
-    freq: str | None = None,
+    freq: str | pd.offsets.BaseOffset | None = None,
 ) -> list[dict[str, Any]]:
     """Turn a long table (one row per series and time) into one multivariate entry.
 
@@ -164,21 +168,12 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
 
 
-def stamp(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
-    """The timestamps of ``length`` steps from ``start``, in the way and zone of the table."""
-    stamps = timestamps(start, length, info)
-    if info.get("clock") == "local":
-        first = np.ones(len(stamps), dtype=bool)
-        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
-    return stamps.tz_localize("UTC").tz_convert(info["tz"]) if "tz" in info else stamps
-
-
 def to_wide(entry: Mapping[str, Any]) -> pd.DataFrame:
     """A multivariate entry as a wide table again, NaN where missing; a copy."""
     info = entry.get("info") or {}
     values = np.atleast_2d(entry["target"]).T
     columns = pd.Index(info.get("columns") or range(values.shape[1]), tupleize_cols=False)
-    return pd.DataFrame(values.copy(), stamp(entry["start"], len(values), info), columns)
+    return pd.DataFrame(values.copy(), stamps_of(entry["start"], len(values), info), columns)
 
 
 def to_frame(
@@ -210,7 +205,7 @@ def to_frame(
     columns = info.get("columns", default)
     if len(columns) != width:
         raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
-    stamps = stamp(forecast.start_date, len(mean), info)
+    stamps = stamps_of(forecast.start_date, len(mean), info)
     repeat = 1
     if samples:
         if not hasattr(forecast, "samples"):

@@ -50,7 +50,7 @@ class Reading:
 def read(
     data: Any,
     *,
-    freq: str | None = None,
+    freq: str | pd.offsets.BaseOffset | None = None,
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
@@ -164,7 +164,7 @@ def _is_series(data: Any) -> bool:
 
 
 def _read_table(
-    data: Any, name: str, freq: str | None, columns: dict[str, str | None]
+    data: Any, name: str, freq: str | pd.offsets.BaseOffset | None, columns: dict[str, str | None]
 ) -> tuple[Entry, Names]:
     frame = to_pandas(data)
     if _is_long(frame, columns):

@@ -15,9 +15,8 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from timediff._frequency import period
+from timediff._frequency import period, stamps_of
 from timediff.errors import SavedModelError, TimediffError
-from timediff.frames import stamp
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Entry, Names
 from timediff.saving import CONFIG, load, save
@@ -145,7 +144,7 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
     for key, entry in entries.items():
         values = entry["target"]
         first, last = (
-            stamp(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
+            stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
         )
         missing = float(np.isnan(values).mean())
         lines += ["", f"## History of `{key}`", "", f"{values.shape[1]} steps, {first} to {last}, "]

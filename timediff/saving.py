@@ -115,7 +115,7 @@ def load(path: Path) -> Saved:
 
 
 def checksum(config: dict[str, Any]) -> str:
-    """Of all that the configuration says, but this."""
+    """Of everything in a configuration but the checksum itself."""
     rest = {key: value for key, value in config.items() if key != "config_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

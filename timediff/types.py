@@ -21,3 +21,5 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 __all__ = ["Bool", "Float", "Int", "Tensor"]
+
+Number = int | float  # what a caller may write for a number

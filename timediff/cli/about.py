@@ -132,7 +132,7 @@ def _of_machine() -> dict[str, Any]:
 def _of_model(path: Path) -> dict[str, Any]:
     import json
 
-    from timediff.frames import stamp
+    from timediff._frequency import stamps_of
 
     forecaster = load_model(path, "cpu")
     network, columns = forecaster.predictor.network, forecaster.columns
@@ -148,7 +148,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     }
     for key, entry in forecaster.entries.items():
         length = entry["target"].shape[1]
-        first, last = (stamp(entry["start"] + i, 1, entry["info"])[0] for i in (0, length - 1))
+        first, last = (stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, length - 1))
         name = f"history of {key}" if forecaster.grouped else "history"
         rows[name] = f"{length} steps, {first} to {last}"
     if not forecaster.entries:

@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             if isinstance(error.__context__, KeyboardInterrupt):  # as Lightning hands it on
                 raise _interrupted() from None
             raise
-        except (TimediffError, OSError, ImportError) as error:
+        except (TimediffError, OSError) as error:
             if debug:
                 raise
             typer.echo(f"error: {one_line(error)}", err=True)

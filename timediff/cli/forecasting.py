@@ -10,6 +10,7 @@ from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, replacing, write_table
 from timediff.cli.screen import busy, say
 from timediff.cli.tables import load_model, read_like
+from timediff.errors import OptionError
 
 if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
@@ -171,5 +172,5 @@ def _pictures() -> list[str]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plot needs matplotlib: pip install timediff[plot]") from error
+        raise OptionError("plot needs matplotlib: pip install timediff[plot]") from error
     return sorted(Figure().canvas.get_supported_filetypes())

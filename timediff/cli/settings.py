@@ -89,8 +89,9 @@ def forecaster_of(options: dict[str, Any]) -> "Forecaster":
     horizon = options.pop("horizon", None)
     if horizon is None:
         raise OptionError("there is no horizon: give --horizon, the number of steps to forecast")
-    for name, kind in {"seed": int, "preset": str, "freq": str, "device": str}.items():
-        value = options.get(name)
+    kinds = {"horizon": int, "seed": int, "preset": str, "freq": str, "device": str}
+    for name, kind in kinds.items():
+        value = horizon if name == "horizon" else options.get(name)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise OptionError(f"{name} is {value!r}, expected {kind.__name__}")
     if "verbose" in options:

@@ -128,13 +128,35 @@ class Dynamics(nn.Module):
             window: of each path.
             step: number of the step, from 0.
         """
-        rows = max(1, POSITIONS // e.shape[1]) if e.device.type == "cpu" else len(e)
+        loc, scale = self.moments(past, contexts, window, step)
+        return torch.addcmul(loc, scale, e)
+
+    def moments(
+        self,
+        past: Float[Tensor, "n d k"],
+        contexts: Float[Tensor, "b d w"],
+        window: Int[Tensor, " n"],
+        step: int,
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        """Location and scale of the next residuals of some paths; see :meth:`draw`."""
+        rows = max(1, POSITIONS // past.shape[1]) if past.device.type == "cpu" else len(past)
         parts = []
-        for i in range(0, len(e), rows):
+        for i in range(0, len(past), rows):
             block = slice(i, i + rows)
-            loc, scale = self(past[block], contexts[window[block]], self.phi[step], self.rho[step])
-            parts.append(torch.addcmul(loc, scale, e[block]))
-        return torch.cat(parts)
+            parts.append(self(past[block], contexts[window[block]], self.phi[step], self.rho[step]))
+        loc, scale = (torch.cat(part) for part in zip(*parts, strict=True))
+        return loc, scale
+
+    def tangent(
+        self, past: Float[Tensor, "d k"], context: Float[Tensor, "d w"], step: int
+    ) -> tuple[Float[Tensor, "d"], Float[Tensor, "d k"], Float[Tensor, "d"]]:
+        """The step as a linear one around a past: constant, coefficients, and scale."""
+        with torch.enable_grad():
+            past = past.detach().requires_grad_()
+            loc, scale = self(past, context, self.phi[step], self.rho[step])
+            (slope,) = torch.autograd.grad(loc.sum(), past)
+        past, loc = past.detach(), loc.detach()
+        return loc - (slope * past).sum(-1), slope, scale.detach()
 
     def innovations(
         self, z: Float[Tensor, "r p"], series: Tensor, calendar: Float[Tensor, "r p f"]
@@ -266,3 +288,7 @@ class Whitening(nn.Module):
     def back(self, w: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """White noise as innovations."""
         return self._times(w, 0.5) * self.deviation
+
+    def back_transposed(self, weights: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Weights of white noise that say the same as these of innovations."""
+        return self._times(weights * self.deviation, 0.5)

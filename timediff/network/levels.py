@@ -11,7 +11,9 @@ from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
+from timediff.network.courses import LevelCourse
 from timediff.network.scaling import Affine
+from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
@@ -121,16 +123,28 @@ class LevelNetwork(TimeGradNetwork):
             start = Start(past.mean[window, 0], past.variance[window, 0])
         drawn: list[Tensor] = []
         for j in range(self.prediction_length):
-            lags = past.lags[window, j]
-            for i, lag in enumerate(self.lags):
-                if lag <= j:  # it falls into the horizon: it is the path's own value
-                    lags[:, i] = drawn[j - lag]
-            h, state = self.encoder(
-                self._inputs(lags, past.calendar[window, j]).unsqueeze(1), state
-            )
-            x = sampler.sample(self.diffusion, h.squeeze(1), noise, start)
+            h, state = self.read_step(past, window, drawn, state, j)
+            x = sampler.sample(self.diffusion, h, noise, start)
             drawn.append(x.clamp(self.low, self.high))
         return Affine(past.loc[window], past.scale[window]).restore(torch.stack(drawn, dim=1))
+
+    def read_step(
+        self, past: LevelPast, window: Int[Tensor, " n"], drawn: list[Tensor], state: Any, step: int
+    ) -> tuple[Float[Tensor, "n h"], Any]:
+        """The condition of the next step of some paths, from all that was drawn ``[n, d]``."""
+        lags = past.lags[window, step]
+        for i, lag in enumerate(self.lags):
+            if lag <= step:  # it falls into the horizon: it is the path's own value
+                lags[:, i] = drawn[step - lag]
+        u = self._inputs(lags, past.calendar[window, step])
+        h, state = self.encoder(u.unsqueeze(1), state)
+        return h.squeeze(1), state
+
+    def course(
+        self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler
+    ) -> LevelCourse:
+        """See :meth:`TimeGradNetwork.course`."""
+        return LevelCourse(self, self._read(batch), conditions, noise, sampler)
 
     def _moments(self, scaled: Batch) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]]:
         """Mean and variance of the context."""

@@ -10,8 +10,10 @@ from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics, Whitening
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
+from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
@@ -254,15 +256,28 @@ class ResidualNetwork(TimeGradNetwork):
         residuals = w.new_zeros(*w.shape, ORDER)  # the latest first
         drawn = []
         for j in range(self.prediction_length):
-            position = self.position[j].expand(len(w), -1)
-            u = torch.cat([past.calendar[window, j], w, position], dim=-1)
-            h, state = self.encoder(u.unsqueeze(1), state)
-            w = sampler.sample(self.diffusion, h.squeeze(1), noise).clamp(self.low, self.high)
+            h, state = self.read_step(past, window, w, state, j)
+            w = sampler.sample(self.diffusion, h, noise).clamp(self.low, self.high)
             e, context = self.whitening.back(w), past.context[:, :, j]
             z = self.dynamics.draw(residuals, e, context, window, j).clamp_(-LIMIT, LIMIT)
             residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
             drawn.append(torch.addcmul(past.loc[window, j], past.scale[window, j], z))
         return torch.stack(drawn, dim=1)
+
+    def read_step(
+        self, past: ResidualPast, window: Int[Tensor, " n"], w: Tensor, state: Any, step: int
+    ) -> tuple[Float[Tensor, "n h"], Any]:
+        """The condition of the next step of some paths, from the last innovations ``[n, d]``."""
+        position = self.position[step].expand(len(w), -1)
+        u = torch.cat([past.calendar[window, step], w, position], dim=-1)
+        h, state = self.encoder(u.unsqueeze(1), state)
+        return h.squeeze(1), state
+
+    def course(
+        self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler
+    ) -> ResidualCourse:
+        """See :meth:`TimeGradNetwork.course`."""
+        return ResidualCourse(self, self._read(batch), conditions, noise, sampler, LIMIT)
 
     def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
         """Counts as whole numbers, and what is never negative at 0 or above."""
