@@ -68,6 +68,7 @@ class Forecaster:
         self.freq = None if freq is None else plain(freq)
         self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
         self.device, self.verbose, self.options = device, verbose, options
+        self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
         self._estimator(
             self.freq or "h"
         )  # a wrong option is an error now, not after reading the data
@@ -154,6 +155,9 @@ class Forecaster:
             "enable_progress_bar": self.verbose,
             **(options.pop("trainer_kwargs", None) or {}),
         }
+        if self.callbacks:
+            own = trainer.get("callbacks") or []
+            trainer["callbacks"] = [*(own if isinstance(own, list) else [own]), *self.callbacks]
         return TimeGradEstimator(
             freq,
             self.horizon,

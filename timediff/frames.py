@@ -122,6 +122,10 @@ def from_long(
     """
     given = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
     ids, time, target = (find_column(frame, role, name) for role, name in given.items())
+    if len({ids, time, target}) < 3:
+        raise DataError(
+            f"series, times and values must be three columns, not {ids!r}, {time!r}, {target!r}"
+        )
     if frame[ids].isna().any():
         raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
     table = long_columns(frame, [ids, time, target, *known, *past], "the table")
