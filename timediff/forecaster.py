@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dataclasses
 import logging
 import operator
 import sys
@@ -331,8 +332,8 @@ class Forecaster:
                 with the history they replace it, NaN excepted; steps between are missing.
             train: train on from the present weights, on all of the history; without it the model
                 stays as it is.
-            known: features of these rows and beyond, as in :meth:`fit`; this and the next two only
-                if the model was fitted with such.
+            known: what has become known of features, as in :meth:`predict`; this and the next two
+                only if the model was fitted with such. Columns of a long table are found by name.
             past: likewise, of the past only.
             future: likewise, as a long table.
 
@@ -343,7 +344,7 @@ class Forecaster:
             DataError: the rows have other series, another frequency, or are of an unknown group.
         """
         predictor = self.predictor
-        reading = self._kept.read(data, Features(known, past, future), rows=True)
+        reading = self._kept.read(data, Features(), rows=True)
         history = dict(self.entries)
         keys = list(history)
         for key, entry in reading.entries.items():
@@ -351,6 +352,8 @@ class Forecaster:
             if key not in history:
                 raise DataError(f"there is no group {key!r}: groups are {keys}")
             history[key] = extended(history[key], aligned(entry, self.columns, key))
+        features = Features(known, past, future)
+        history = dataclasses.replace(self._kept, entries=history).known(features)
         if train:
             predictor = self._train(list(history.values()), start=predictor)
         self._predictor, self.entries = predictor, history
