@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from timediff.frames import from_long, from_wide, group_series, to_frame
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
+    from timediff.recalibration import Recalibration
     from timediff.results import Forecast
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _HOME = {
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
     "Options": "options",
+    "Recalibration": "recalibration",
     "SavedModelError": "errors",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",
@@ -53,6 +55,7 @@ __all__ = [
     "NoiseSchedule",
     "OptionError",
     "Options",
+    "Recalibration",
     "SavedModelError",
     "TimeGradEstimator",
     "TimeGradPredictor",

@@ -17,6 +17,7 @@ from timediff.estimator import TimeGradEstimator
 from timediff.frames import to_wide
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Entry, Names, Reading, aligned, extended, read
+from timediff.recalibration import Recalibration
 from timediff.results import Forecast, ForecastGroup, quantile_columns
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Forecaster:
         self.entries: dict[Hashable, Entry] = {}
         self.names, self.grouped = Names(), False
         self.scores: pd.DataFrame | None = None  # of the last backtest, for the model card
+        self.recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         known = f"fitted to {len(self.columns)} series" if self._predictor else "not fitted"
@@ -107,6 +109,7 @@ class Forecaster:
         history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
         predictor = self._train(list(history.values()))
         self.take(predictor, history, reading.names, reading.grouped)
+        self.recalibration = None  # it was another model's
         return self
 
     def take(
@@ -181,6 +184,7 @@ class Forecaster:
         seed: int | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = None,
+        calibrated: bool | None = None,
     ) -> Forecast | ForecastGroup:
         """Draw joint paths of the steps after the end of the history.
 
@@ -193,6 +197,8 @@ class Forecaster:
             seed: of the paths; the forecaster's own if None.
             batch_size: groups drawn at a time at most; the memory budget decides otherwise.
             device: where to draw this time.
+            calibrated: whether the paths are recalibrated; if :meth:`calibrate` was called, if
+                None.
 
         Returns:
             The forecast; for a dict of tables, or several entries, a dict of them.
@@ -200,8 +206,10 @@ class Forecaster:
         Raises:
             DataError: the series are not those of the model.
             OptionError: an impossible argument.
-            TimediffError: the forecaster is not fitted.
+            TimediffError: the forecaster is not fitted, or not calibrated.
         """
+        if calibrated and self.recalibration is None:
+            raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self._on(device, batch_size)
         history, names, grouped = self.entries, self.names, self.grouped
         if data is not None:
@@ -217,6 +225,8 @@ class Forecaster:
             self.seed if seed is None else seed,
             shown,
         )
+        if self.recalibration is not None and calibrated is not False:
+            drawn = [self.recalibration.apply(forecast) for forecast in drawn]
         forecasts = ForecastGroup(zip(history, drawn, strict=True))
         return forecasts if grouped else drawn[0]
 
@@ -374,6 +384,37 @@ class Forecaster:
         )
         self.scores = result.scores()
         return result
+
+    def calibrate(
+        self, backtest: Backtest | None = None, *, windows: int = 20, **options: Any
+    ) -> Recalibration:
+        """Fit to past windows what makes the intervals hold; forecasts are mapped with it then.
+
+        The windows are forecast by a model that was trained on what lies before them, as
+        :meth:`backtest` does, not by this one, which has seen them.
+
+        Args:
+            backtest: one of this forecaster that was made already.
+            windows: of the backtest that is made if None is given.
+            options: of :class:`timediff.Recalibration`.
+
+        Returns:
+            The recalibration, kept as ``recalibration``, saved and loaded with the forecaster.
+
+        Raises:
+            DataError: too little history for so many windows, too few windows for a level, or the
+                backtest is of other series.
+        """
+        if backtest is None:
+            backtest = self.backtest(windows=windows, baselines=False)
+        recalibration = Recalibration(backtest, **options)
+        if recalibration.columns != self.columns:
+            raise DataError(
+                f"the backtest has the series {recalibration.columns}, the forecaster "
+                f"{self.columns}"
+            )
+        self.recalibration = recalibration
+        return recalibration
 
     # -- saving ------------------------------------------------------------------------------
 
