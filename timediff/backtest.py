@@ -17,6 +17,8 @@ from timediff.types import Tensor
 if TYPE_CHECKING:
     import matplotlib.figure
 
+    from timediff.recalibration import Recalibration
+
 MODEL = "timediff"
 
 
@@ -142,6 +144,14 @@ class Backtest:
                 table.insert(0, "group", [forecast.name] * len(table))
             tables.append(table.rename(columns={"observed": f"actual {names.target}"}))
         return pd.concat(tables, ignore_index=True)
+
+    def plot_calibration(
+        self, recalibration: "Recalibration | None" = None
+    ) -> "matplotlib.figure.Figure":
+        """Reliability and PIT; see :func:`timediff.plot_calibration.plot_calibration`."""
+        from timediff.plot_calibration import plot_calibration
+
+        return plot_calibration(self, recalibration)
 
     def plot(self, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts of the windows of the first group over what was observed.

@@ -191,6 +191,11 @@ class Recalibration:
         paths = self._known[0]
         return np.stack([self._map(x, self._factors(w)) for w, x in enumerate(paths)])
 
+    def after(self, backtest: Backtest) -> np.ndarray:
+        """The paths of a backtest as recalibrated; :meth:`held_out` if it was fitted to them."""
+        own = self._known is not None and np.array_equal(self._known[0], backtest.samples)
+        return self.held_out() if own else self.apply(backtest).samples
+
     def coverage(self, levels: Iterable[float | int] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, in per cent, before and after.
 

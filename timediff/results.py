@@ -359,6 +359,18 @@ class Forecast:
             options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
         return fan_chart(self.to_gluonts(), **options)
 
+    def plot_paths(self, n: int = 3, **options: Any) -> "matplotlib.figure.Figure":
+        """The paths, some of them in colour; see :func:`timediff.plot_joint.plot_paths`."""
+        from timediff.plot_joint import plot_paths
+
+        return plot_paths(self, n, **options)
+
+    def plot_total(self, groups: Any = None, actuals: Any = None) -> "matplotlib.figure.Figure":
+        """What totals may come to; see :func:`timediff.plot_joint.plot_total`."""
+        from timediff.plot_joint import plot_total
+
+        return plot_total(self, groups, actuals)
+
 
 class ForecastGroup(dict[Hashable, Forecast]):
     """The forecasts of several groups, by the caller's keys."""
