@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from timediff.holiday import holiday_features
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
+    from timediff.recalibration import Recalibration
     from timediff.results import Forecast
     from timediff.scenarios import Given, Total
 
@@ -34,6 +35,7 @@ _HOME = {
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
     "Options": "options",
+    "Recalibration": "recalibration",
     "SavedModelError": "errors",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",
@@ -59,6 +61,7 @@ __all__ = [
     "NoiseSchedule",
     "OptionError",
     "Options",
+    "Recalibration",
     "SavedModelError",
     "TimeGradEstimator",
     "TimeGradPredictor",

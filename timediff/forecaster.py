@@ -22,6 +22,7 @@ from timediff.histories import Entry, aligned, extended
 from timediff.later import Kept, frequency, scenarios
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Features, Names, Reading, read
+from timediff.recalibration import Recalibration
 from timediff.results import Forecast, ForecastGroup, quantile_columns
 from timediff.scenarios import Given
 from timediff.types import Number
@@ -77,6 +78,7 @@ class Forecaster:
         self.entries: dict[Hashable, Entry] = {}
         self.names, self.grouped = Names(), False
         self.scores: pd.DataFrame | None = None  # of the last backtest, for the model card
+        self.recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         known = f"fitted to {len(self.columns)} series" if self._predictor else "not fitted"
@@ -135,6 +137,7 @@ class Forecaster:
         history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
         predictor = self._train(list(history.values()))
         self.take(predictor, history, reading.names, reading.grouped)
+        self.recalibration = None  # it was another model's
         return self
 
     def take(
@@ -213,6 +216,7 @@ class Forecaster:
         seed: int | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = None,
+        calibrated: bool | None = None,
         known: Any = None,
         past: Any = None,
         future: Any = None,
@@ -231,6 +235,8 @@ class Forecaster:
             seed: of the paths; the forecaster's own if None.
             batch_size: groups drawn at a time at most; the memory budget decides otherwise.
             device: where to draw this time.
+            calibrated: whether the paths are recalibrated; if None, they are if :meth:`calibrate`
+                was called and nothing is given.
             known: what has become known ahead of the horizon, if the model was fitted with such
                 features: a table, whose values go before those that were given earlier. This and
                 the next three are those of :meth:`fit`; with ``data``, all that belongs to them.
@@ -250,8 +256,12 @@ class Forecaster:
             DataError: the series are not those of the model, a feature is not known over the
                 horizon, or what is given cannot be; names series or column and timestamp.
             OptionError: an impossible argument.
-            TimediffError: the forecaster is not fitted.
+            TimediffError: the forecaster is not fitted, or not calibrated.
         """
+        if calibrated and given is not None:
+            raise OptionError("a scenario is not recalibrated: what is given would not hold")
+        if calibrated and self.recalibration is None:
+            raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self._on(device, batch_size)
         features = Features(known, past, future, static)
         if data is None:
@@ -271,6 +281,8 @@ class Forecaster:
             quantile_columns(quantiles, level),
             None if given is None else scenarios(given, totals, history, grouped, self.horizon),
         )
+        if self.recalibration is not None and calibrated is not False and given is None:
+            drawn = [self.recalibration.apply(forecast) for forecast in drawn]
         forecasts = ForecastGroup(zip(history, drawn, strict=True))
         return forecasts if grouped else drawn[0]
 
@@ -446,6 +458,37 @@ class Forecaster:
         )
         self.scores = result.scores()
         return result
+
+    def calibrate(
+        self, backtest: Backtest | None = None, *, windows: int = 20, **options: Any
+    ) -> Recalibration:
+        """Fit to past windows what makes the intervals hold; forecasts are mapped with it then.
+
+        The windows are forecast by a model that was trained on what lies before them, as
+        :meth:`backtest` does, not by this one, which has seen them.
+
+        Args:
+            backtest: one of this forecaster that was made already.
+            windows: of the backtest that is made if None is given.
+            options: of :class:`timediff.Recalibration`.
+
+        Returns:
+            The recalibration, kept as ``recalibration``, saved and loaded with the forecaster.
+
+        Raises:
+            DataError: too little history for so many windows, too few windows for a level, or the
+                backtest is of other series.
+        """
+        if backtest is None:
+            backtest = self.backtest(windows=windows, baselines=False)
+        recalibration = Recalibration(backtest, **options)
+        if recalibration.columns != self.columns:
+            raise DataError(
+                f"the backtest has the series {recalibration.columns}, the forecaster "
+                f"{self.columns}"
+            )
+        self.recalibration = recalibration
+        return recalibration
 
     # -- saving ------------------------------------------------------------------------------
 

@@ -197,6 +197,12 @@ class Forecast:
             shown=self.shown,
         )
 
+    def with_samples(self, samples: np.ndarray, info: dict[str, Any] | None = None) -> "Forecast":
+        """The same forecast with other paths ``(S, P, D)``, and more in its ``info``."""
+        new = self._like(samples, self.columns, self.history)
+        new.info |= info or {}
+        return new
+
     def __getitem__(self, columns: Any) -> "Forecast":
         """The forecast of some series: ``forecast["a"]`` or ``forecast[["a", "b"]]``."""
         chosen = columns if isinstance(columns, list) else [columns]
@@ -253,23 +259,45 @@ class Forecast:
         return self._like(samples, names, history)
 
     def constrain(
-        self, lower: Number | None = None, upper: Number | None = None, integer: bool = False
+        self,
+        lower: Number | Mapping[Any, Any] | None = None,
+        upper: Number | Mapping[Any, Any] | None = None,
+        integer: bool | Sequence[Any] = False,
     ) -> "Forecast":
         """The same paths cut off at bounds, or rounded to whole numbers.
 
         The default model keeps the bounds it can see by itself: where all of the history is whole
         numbers, or never negative, so are the paths.
 
+        Args:
+            lower: of all series, or of some: ``{"a": 0}``.
+            upper: likewise.
+            integer: whether all series are whole numbers, or a list of those that are.
+
         Raises:
-            OptionError: the bounds are in the wrong order.
+            OptionError: the bounds are in the wrong order or leave no whole number, or an unknown
+                series.
         """
-        if lower is not None and upper is not None and lower > upper:
-            raise OptionError(f"lower {lower} is above upper {upper}")
-        samples = self.samples.round() if integer else self.samples
-        if integer:  # the whole numbers within the bounds
-            lower = None if lower is None else float(np.ceil(lower))
-            upper = None if upper is None else float(np.floor(upper))
-        return self._like(np.clip(samples, lower, upper), self.columns, self.history)
+        low, high = self._bounds(lower, -np.inf), self._bounds(upper, np.inf)
+        whole = np.zeros(len(self.columns), bool)
+        picks = self.columns if integer is True else list(integer or ())
+        whole[[self._position(column) for column in picks]] = True
+        low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
+        for column, least, most in zip(self.columns, low, high, strict=True):
+            if not least <= most:
+                raise OptionError(f"{column!r}: lower {lower} is above upper {upper}, or no number")
+        samples = np.where(whole, self.samples.round(), self.samples)
+        kept = np.clip(samples, low, high).astype(self.samples.dtype)
+        return self.with_samples(kept)
+
+    def _bounds(self, given: Number | Mapping[Any, Any] | None, default: float) -> np.ndarray:
+        """A bound for each series."""
+        if not isinstance(given, Mapping):
+            return np.full(len(self.columns), default if given is None else float(given))
+        bounds = np.full(len(self.columns), default)
+        for column, value in given.items():
+            bounds[self._position(column)] = value
+        return bounds
 
     # -- beside what happened ----------------------------------------------------------------
 
@@ -337,6 +365,18 @@ class Forecast:
             options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
         return fan_chart(self.to_gluonts(), **options)
 
+    def plot_paths(self, n: int = 3, **options: Any) -> "matplotlib.figure.Figure":
+        """The paths, some of them in colour; see :func:`timediff.plot_joint.plot_paths`."""
+        from timediff.plot_joint import plot_paths
+
+        return plot_paths(self, n, **options)
+
+    def plot_total(self, groups: Any = None, actuals: Any = None) -> "matplotlib.figure.Figure":
+        """What totals may come to; see :func:`timediff.plot_joint.plot_total`."""
+        from timediff.plot_joint import plot_total
+
+        return plot_total(self, groups, actuals)
+
 
 class ForecastGroup(dict[Hashable, Forecast]):
     """The forecasts of several groups, by the caller's keys."""
@@ -346,6 +386,10 @@ class ForecastGroup(dict[Hashable, Forecast]):
         tables = {key: forecast.to_frame(**options) for key, forecast in self.items()}
         table = pd.concat(tables, names=["group", None])
         return table.reset_index(level="group").reset_index(drop=True)
+
+    def constrain(self, **options: Any) -> "ForecastGroup":
+        """The same for each group; see :meth:`Forecast.constrain`."""
+        return ForecastGroup({key: one.constrain(**options) for key, one in self.items()})
 
     def score(self, actuals: Mapping[Hashable, Any]) -> pd.DataFrame:
         """Scores of each group, a row each."""

@@ -21,6 +21,7 @@ from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.histories import Entry
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Names
+from timediff.recalibration import Recalibration
 from timediff.saving import CONFIG, load, save
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FIELDS = ("target", KNOWN, PAST, REAL, CATEGORY)
 HISTORY, CARD = "history.safetensors", "README.md"
+RECALIBRATION = "recalibration."
 
 
 def save_forecaster(
@@ -47,6 +49,10 @@ def save_forecaster(
         for field in FIELDS
         if entry.get(field) is not None
     }
+    description = None
+    if forecaster.recalibration is not None:
+        description, arrays = forecaster.recalibration.state()
+        tensors |= {RECALIBRATION + name: array for name, array in arrays.items()}
     history = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
     extra = {
         "freq": forecaster.freq,
@@ -56,6 +62,7 @@ def save_forecaster(
         "names": list(dataclasses.astuple(forecaster.names)),
         "grouped": forecaster.grouped,
         "groups": [_group(key, entry) for key, entry in entries.items()],
+        "recalibration": description,
         "history_sha256": hashlib.sha256(history).hexdigest(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +111,13 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
         )
         predictor = TimeGradPredictor(saved.network, saved.spec, saved.columns, device)
         forecaster.take(predictor, entries, Names(*extra["names"]), extra["grouped"])
+        if extra.get("recalibration") is not None:
+            arrays = {
+                name.removeprefix(RECALIBRATION): array
+                for name, array in tensors.items()
+                if name.startswith(RECALIBRATION)
+            }
+            forecaster.recalibration = Recalibration.from_state(extra["recalibration"], arrays)
     except (KeyError, TypeError, ValueError, TimediffError) as error:
         raise SavedModelError(f"{path / CONFIG} does not describe a forecaster: {error}") from error
     return forecaster
@@ -173,4 +187,10 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
         ]
         for name, row in table.iterrows():
             lines.append(f"| {name} | " + " | ".join(f"{value:.4g}" for value in row) + " |")
+    if forecaster.recalibration is not None and len(forecaster.recalibration.ratios) > 1:
+        table = forecaster.recalibration.coverage().reset_index()
+        lines += ["", "## Per cent within central intervals before and after recalibration", ""]
+        lines += ["| " + " | ".join(table.columns) + " |", "| --- " * len(table.columns) + "|"]
+        for row in table.to_numpy():
+            lines.append("| " + " | ".join(f"{value:.4g}" for value in row) + " |")
     return "\n".join(lines) + "\n"
