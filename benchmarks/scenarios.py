@@ -31,9 +31,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas as pd
 import torch
 
-from benchmarks.common import inputs, write_results
+from benchmarks.common import inputs, machine, write_results
 from timediff import Given, TimeGradEstimator, TimeGradPredictor
 from timediff.network.courses import ResidualCourse
 from timediff.network.outlook import Outlook
@@ -188,8 +189,9 @@ def main() -> None:
     parser.add_argument("--laws", nargs="+", default=["var", "seasonal_var"])
     parser.add_argument("--preset", default="default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--add", action="store_true", help="keep the rows of other laws")
     asked = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    rows = earlier(asked.output, asked.laws) if asked.add else []
     for name in asked.laws:
         data = generate(name, SERIES, seed=asked.seed)
         law = data.oracle.law
@@ -212,6 +214,18 @@ def main() -> None:
             }
             rows.append({"law": name, "given": given, "paths": paths} | means)
         write_results(asked.output, "scenarios", title(rows), rows)
+
+
+def earlier(output: Path, laws: list[str]) -> list[dict[str, Any]]:
+    """The rows that are there of other laws."""
+    path = output / "scenarios.csv"
+    if not path.exists():
+        return []
+    table = pd.read_csv(path).drop(columns=list(machine()))
+    return [
+        {str(k): v for k, v in row.items()}
+        for row in table[~table["law"].isin(laws)].to_dict("records")
+    ]
 
 
 def title(rows: list[dict[str, Any]]) -> str:

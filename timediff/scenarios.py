@@ -226,8 +226,8 @@ def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
     """What a forecast says of its scenario, with a warning where it is not to be trusted.
 
     Returns:
-        ``effective_paths``, ``distance`` (see :class:`Scenarios`; None if not known), and how many
-        ``values`` and ``totals`` were given.
+        ``effective_paths``, ``distance`` (None if not known) and ``tempered_steps``, see
+        :class:`Scenarios`; and how many ``values`` and ``totals`` were given.
     """
     known = not np.isnan(drawn.distance)
     few = drawn.effective < LEAST_SHARE * len(drawn.paths)
@@ -242,6 +242,7 @@ def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
     return {
         "effective_paths": drawn.effective,
         "distance": drawn.distance if known else None,
+        "tempered_steps": drawn.tempered,
         "values": int((~np.isnan(given.values)).sum()),
         "totals": sum(int((~np.isnan(t.values)).sum()) for t in given.totals),
     }

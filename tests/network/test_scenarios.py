@@ -196,3 +196,14 @@ def test_systematic_resampling_is_as_even_as_can_be():
     assert (counts - 1000 * weights).abs().max() <= 1
     all_alike = systematic(torch.ones(6), 3, torch.Generator().manual_seed(0))
     assert len(all_alike.unique()) == 3
+
+
+def test_weights_never_fall_to_a_few_at_once():
+    alike = torch.zeros(100, dtype=torch.float64)
+    change = torch.linspace(0, 1, 100, dtype=torch.float64)
+    kept, tempered = scenario.weighted(alike, change)
+    assert torch.equal(kept, change) and not tempered
+    kept, tempered = scenario.weighted(alike, 1000 * change)
+    assert tempered
+    left = 1 / torch.softmax(kept, 0).square().sum()
+    assert 25 <= left < 26

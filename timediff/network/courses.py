@@ -89,7 +89,7 @@ class ResidualCourse(Course):
         rows = torch.cat([single, weights * scale * sigma.mean(0)])
         values = [(z - mu[:, fixed]) / sigma[:, fixed], target - (loc + scale * mu) @ weights.T]
         rows = self.network.whitening.back_transposed(rows)
-        return Projection.of(rows.double(), torch.cat(values, 1).double(), mu)
+        return Projection.of(rows.cpu().double(), torch.cat(values, 1).cpu().double(), mu)
 
     def select(self, index: Int[Tensor, " n"]) -> None:
         """See :class:`Course`."""
@@ -126,8 +126,8 @@ class LevelCourse(Course):
         fixed, weights, target = self.conditions.at(j)
         single = torch.eye(len(fixed), dtype=loc.dtype, device=loc.device)[fixed]
         values = [((self.conditions.values[j] - loc) / scale)[fixed], target - weights @ loc]
-        rows = torch.cat([single, weights * scale]).double()
-        now = Projection.of(rows, torch.cat(values).double().expand(len(window), -1), loc)
+        rows = torch.cat([single, weights * scale]).cpu().double()
+        now = Projection.of(rows, torch.cat(values).cpu().double().expand(len(window), -1), loc)
         x = self.sampler.sample(network.diffusion, h, self.noise, start, now)
         x = now(x.clamp(network.low, network.high))
         self.drawn.append(x)

@@ -6,6 +6,8 @@ map takes out what the series have in common on average. What remains is close t
 standard noise, from which the reverse chain starts; its true joint law is the diffusion's.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -128,8 +130,8 @@ class Dynamics(nn.Module):
             window: of each path.
             step: number of the step, from 0.
         """
-        loc, scale = self.moments(past, contexts, window, step)
-        return torch.addcmul(loc, scale, e)
+        parts = self._blocks(past, contexts, window, step)
+        return torch.cat([torch.addcmul(loc, scale, e[block]) for block, loc, scale in parts])
 
     def moments(
         self,
@@ -139,13 +141,19 @@ class Dynamics(nn.Module):
         step: int,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
         """Location and scale of the next residuals of some paths; see :meth:`draw`."""
+        _, *parts = zip(*self._blocks(past, contexts, window, step), strict=True)
+        loc, scale = map(torch.cat, parts)
+        return loc, scale
+
+    def _blocks(
+        self, past: Tensor, contexts: Tensor, window: Tensor, step: int
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Location and scale of some paths at a time."""
         rows = max(1, POSITIONS // past.shape[1]) if past.device.type == "cpu" else len(past)
-        parts = []
         for i in range(0, len(past), rows):
             block = slice(i, i + rows)
-            parts.append(self(past[block], contexts[window[block]], self.phi[step], self.rho[step]))
-        loc, scale = (torch.cat(part) for part in zip(*parts, strict=True))
-        return loc, scale
+            context = contexts[window[block]]
+            yield block, *self(past[block], context, self.phi[step], self.rho[step])
 
     def tangent(
         self, past: Float[Tensor, "d k"], context: Float[Tensor, "d w"], step: int

@@ -85,9 +85,9 @@ class Outlook:
         self.active = (given.any(0) | (conditions.weights[totals.any(0)] != 0).any(0)).nonzero()
         self.active = self.active.squeeze(1)
         own = self.active
-        self.loc, self.scale = loc[:, own].double(), scale[:, own].double()
+        self.loc, self.scale = (x[:, own].cpu().double() for x in (loc, scale))
         eye = torch.eye(loc.shape[1], dtype=loc.dtype, device=loc.device)[own]
-        white = self.whitening.back_transposed(eye).double()
+        white = self.whitening.back_transposed(eye).cpu().double()
         self.covariance = white @ white.T  # of the innovations
         # values beyond what a residual may be are aimed at as far as it may go
         low, high = loc - limit * scale, loc + limit * scale
@@ -96,16 +96,15 @@ class Outlook:
         for j in range(self.last + 1):
             fixed, weights, target = conditions._replace(values=values).at(j)
             single = torch.eye(len(fixed), dtype=loc.dtype, device=loc.device)[fixed]
-            rows.append(torch.cat([single / scale[j, fixed, None], weights])[:, own].double())
-            goals.append(torch.cat([values[j, fixed] / scale[j, fixed], target]).double())
+            rows.append(torch.cat([single / scale[j, fixed, None], weights])[:, own].cpu().double())
+            goals.append(torch.cat([values[j, fixed] / scale[j, fixed], target]).cpu().double())
             lengths.append(len(goals[-1]))
         self.first = [0, *itertools.accumulate(lengths)]  # row of a step
         self.linear = self._linear(network, context)
         self.answers = [self._answers(j) for j in range(self.last + 1)]
         if rows:
             self.weights, self.goals = torch.cat(rows), torch.cat(goals)
-            steps = torch.arange(self.last + 1, device=loc.device)
-            self.step = steps.repeat_interleave(torch.tensor(lengths, device=loc.device))
+            self.step = torch.arange(self.last + 1).repeat_interleave(torch.tensor(lengths))
 
     def _linear(
         self, network: "ResidualNetwork", context: Float[Tensor, "d p w"]
@@ -118,7 +117,8 @@ class Outlook:
             z = constant + (slope * past).sum(-1)
             past = torch.cat([z.unsqueeze(-1), past[:, :-1]], dim=-1)
             own = self.active
-            parts.append((constant[own].double(), slope[own].double(), spread[own].double()))
+            a, b, c = (x[own].cpu().double() for x in (constant, slope, spread))
+            parts.append((a, b, c))
         return parts
 
     def _answers(self, step: int) -> Float[Tensor, "k a"]:
@@ -157,8 +157,8 @@ class Outlook:
             return None
         own, last = self.active, int(self.step[rows][-1])
         # where the paths go on average from here
-        z = mu[:, own].double()
-        past = [z, *(residuals[:, own, k].double() for k in range(ORDER - 1))]
+        z = mu[:, own].cpu().double()
+        past = [z, *(residuals[:, own, k].cpu().double() for k in range(ORDER - 1))]
         values = []
         for i in range(step + 1, last + 1):
             constant, slope, _ = self.linear[i]
@@ -167,12 +167,12 @@ class Outlook:
             of = slice(self.first[i], self.first[i + 1])
             values.append(self.goals[of] - (self.loc[i] + self.scale[i] * z) @ self.weights[of].T)
         plain = mu.new_zeros(rows.stop - rows.start, mu.shape[1])
-        plain[:, own] = (self._seen(step, rows) * sigma[own]).to(mu)
+        plain[:, own] = (self._seen(step, rows) * sigma[own].cpu()).to(mu)
         factor = torch.linalg.cholesky(self._rest(step, rows))
-        white = self.whitening.back_transposed(plain).double()
+        white = self.whitening.back_transposed(plain).cpu().double()
         white = torch.linalg.solve_triangular(factor, white, upper=False)
         goals = torch.linalg.solve_triangular(factor, torch.cat(values, 1).T, upper=False).T
-        basis = now.basis.double()
+        basis = now.basis.cpu().double()
         left, size, right = torch.linalg.svd(white - white @ basis.T @ basis, full_matrices=False)
         return Ahead(*(part.to(mu) for part in (white, goals, left, size, right)))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from timediff.network.batch import Batch
 
 PARTICLES = 4  # drawn for each path asked for
+FEWEST = 0.25  # of them that may be left by one step
 ROUNDS = 20  # in which a total is made to fit what is never negative
 TOLERANCE = 1e-6  # relative, from which directions count as the same
 
@@ -64,11 +65,13 @@ class Scenarios(NamedTuple):
         effective: how many independent paths they are worth.
         distance: how far from the law what was given is, in standard deviations: the root of the
             mean square of its innovations. About 1 for what really happens; NaN if not known.
+        tempered: steps at which weights were made more alike, or few paths would have been left.
     """
 
     paths: Float[Tensor, "s p d"]
     effective: float
     distance: float
+    tempered: int
 
 
 class Projection:
@@ -122,13 +125,14 @@ def meet(
     """Values whose totals are right, each changed in proportion to its room (a variance)."""
     if not len(weights):
         return x
-    w, dtype = weights.double(), x.dtype
-    x, room = x.double(), room.double() / room.double().amax(-1, keepdim=True).clamp(min=1e-30)
+    like, w = x, weights.cpu().double()  # double precision is not on every device
+    x, room = x.cpu().double(), room.cpu().double()
+    room = room / room.amax(-1, keepdim=True).clamp(min=1e-30)
     spread = room.unsqueeze(-2) * w  # [*n, c, d]
     gram = spread @ w.T
-    missing = target.double() - x @ w.T
+    missing = target.cpu().double() - x @ w.T
     share = torch.linalg.pinv(gram, rtol=1e-9, hermitian=True) @ missing.unsqueeze(-1)
-    return (x + (spread.transpose(-1, -2) @ share).squeeze(-1)).to(dtype)
+    return (x + (spread.transpose(-1, -2) @ share).squeeze(-1)).to(like)
 
 
 class Course(ABC):
@@ -151,8 +155,28 @@ class Course(ABC):
 def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """So many numbers in proportion to the weights, as evenly as possible."""
     places = (torch.arange(count) + torch.rand((), generator=generator)) / count
-    bounds = weights.double().cpu().cumsum(0)
+    bounds = weights.cpu().double().cpu().cumsum(0)
     return torch.searchsorted(bounds / bounds[-1], places.double()).clamp(max=len(weights) - 1)
+
+
+def weighted(log_weight: Tensor, change: Tensor) -> tuple[Tensor, bool]:
+    """The next weights, and whether a part of the change was left out.
+
+    Where much is given at a time, next to all weight falls to one path, by chance more than by
+    right: so much of the change is taken that a share of the paths keeps its weight.
+    """
+
+    def left(part: float) -> float:
+        return float(1 / torch.softmax(log_weight + part * change, 0).square().sum())
+
+    least = FEWEST * len(change)
+    if left(1.0) >= least or left(0.0) < least:
+        return log_weight + change, False
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle) >= least else (low, middle)
+    return log_weight + low * change, True
 
 
 def draw_scenarios(
@@ -178,11 +202,12 @@ def draw_scenarios(
     course = network.course(batch, conditions, noise, sampler)
     log_weight, ancestor = torch.zeros(count, dtype=torch.float64), torch.arange(count)
     drawn = batch.target.new_empty(count, network.prediction_length, network.target_dim)
-    squares = 0.0
+    squares, tempered = 0.0, 0
     for j in range(network.prediction_length):
         drawn[:, j], change, square = course.step(j)
-        squares += float(torch.softmax(log_weight, 0) @ square.double().cpu())
-        log_weight = log_weight + change.double().cpu()
+        squares += float(torch.softmax(log_weight, 0) @ square.cpu().double().cpu())
+        log_weight, flattened = weighted(log_weight, change.cpu().double().cpu())
+        tempered += flattened
         weight = torch.softmax(log_weight, 0)
         if 1 / weight.square().sum() < count / 2:
             index = systematic(weight, count, generator)
@@ -195,7 +220,7 @@ def draw_scenarios(
     chosen = systematic(weight, num_samples, generator)
     given = (~conditions.values.isnan()).sum() + (~conditions.totals.isnan()).sum()
     paths = _finished(network, drawn[chosen.to(device)], batch, conditions)
-    return Scenarios(paths, effective, float((max(squares, 0.0) / given) ** 0.5))
+    return Scenarios(paths, effective, float((max(squares, 0.0) / given) ** 0.5), tempered)
 
 
 def _finished(
