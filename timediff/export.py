@@ -7,6 +7,7 @@ needs numpy and onnxruntime alone; see ``docs/export.md``.
 import contextlib
 import copy
 import importlib.util
+import inspect
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import torch
@@ -87,8 +89,8 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
 
     Args:
         model: a fitted forecaster, or a predictor.
-        data: the histories, in any form that ``Forecaster.fit`` takes; those that a forecaster
-            keeps if None.
+        data: the histories: a list of GluonTS entries, or a table in any form that
+            ``Forecaster.fit`` takes; those that a forecaster keeps if None.
 
     Returns:
         The arrays of each entry's window.
@@ -96,12 +98,12 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
     predictor = _predictor(model)
     if data is None and isinstance(model, Forecaster):
         entries = list(model.entries.values())
+    elif isinstance(data, list):
+        entries = data
     else:
-        reading = read(data, freq=predictor.spec.freq)
+        found = read(data, freq=predictor.spec.freq).entries
         columns = predictor.columns
-        entries = list(reading.entries.values())
-        if columns is not None:
-            entries = [aligned(e, columns, key) for key, e in reading.entries.items()]
+        entries = [e if columns is None else aligned(e, columns, k) for k, e in found.items()]
     panels = (panel for chunk in predictor._chunks(entries, 1) for _, panel in chunk)
     return [_arrays(predictor.gather([panel])) for panel in panels]
 
@@ -148,7 +150,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
         for name, graph in graphs.items():
             file = f"{name}.{runtime}"
             try:
-                with _quiet(), torch.no_grad():
+                with _tracing(), torch.no_grad():
                     write(graph, new / file)
             except Exception as error:  # torch has no common class for what it cannot trace
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
@@ -292,19 +294,28 @@ def _shapes(graph: Graph) -> Any:
     names = {name for axes in graph.axes.values() for name in axes.values()}
     lengths = {name: torch.export.Dim(name, min=1) for name in sorted(names)}
     parts = [{i: lengths[n] for i, n in graph.axes[name].items()} for name in graph.inputs]
-    named = graph.module.forward.__code__.co_argcount - 1  # the rest is collected by *
-    return tuple(parts) if named == len(parts) else (*parts[:named], tuple(parts[named:]))
+    kinds = [p.kind for p in inspect.signature(graph.module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return tuple(parts)
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*parts[:named], tuple(parts[named:]))
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter says to its developers; how it was set before is set again."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+def _tracing() -> Iterator[None]:
+    """Without what the exporter says to its developers; how it was set before is set again.
+
+    Nor are shapes checked meanwhile, where the tests do so: to compare the length of an axis with
+    a number would make it that number for good.
+    """
+    logger, config = logging.getLogger("torch.onnx"), jaxtyping.config
+    level, disabled = logger.level, config.jaxtyping_disable
     try:
         logger.setLevel(logging.ERROR)
+        config.update("jaxtyping_disable", True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        config.update("jaxtyping_disable", disabled)

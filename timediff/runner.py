@@ -251,7 +251,7 @@ class Runner:
     def _order(self) -> int:
         return self.constants["phi"].shape[1]
 
-    def _dynamics(self, past: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _dynamics(self, past: np.ndarray, *others: Any) -> tuple[np.ndarray, np.ndarray]:
         """Location and scale of the next residuals; the others broadcast to the past."""
         shape = past.shape[:-1]
         names, inner = ("context", "phi", "rho"), (1, 1, 0)

@@ -24,9 +24,9 @@ EPOCH = 10957  # days from 1970 to 2000, where rows of a whole-numbered index be
 class TimeDiffForecaster(BaseForecaster):
     """Joint probabilistic forecasts of all columns of ``y``, by diffusion.
 
-    The model forecasts all steps up to the last one of the forecasting horizon at once; its sample
-    paths are drawn when they are first asked for and kept, so that point forecasts, quantiles and
-    distributions agree. NaN in ``y`` is a missing value. ``X`` is not used.
+    The model forecasts all steps up to the last one of the forecasting horizon at once. Point
+    forecasts (the mean), quantiles and distributions are of the same sample paths. NaN in ``y`` is
+    a missing value. ``X`` is not used.
 
     Parameters
     ----------
@@ -101,14 +101,14 @@ class TimeDiffForecaster(BaseForecaster):
             int(steps), preset=self.preset, seed=self.seed, **(self.options or {})
         )
         self.forecaster_.fit(self._entries(y, self.freq))
-        self._drawn = None
+        fresh = int(np.random.SeedSequence().generate_state(1)[0])
+        self._seed = fresh if self.seed is None else self.seed  # the same paths at every call
         return self
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> "TimeDiffForecaster":
         """Append the rows; with ``update_params`` also train on from the present weights."""
         freq = self.forecaster_._freq()
         self.forecaster_.update(self._entries(y, freq), train=update_params)
-        self._drawn = None
         return self
 
     @staticmethod
@@ -135,13 +135,10 @@ class TimeDiffForecaster(BaseForecaster):
                 f"fh reaches {relative.max()} steps, but the model was fitted to forecast {most}: "
                 "give horizon= to the forecaster, or fit again"
             )
-        if self._drawn is None or not self._drawn[0].equals(self.cutoff):
-            forecast = self.forecaster_.predict(
-                self._history(), num_samples=self.num_samples, seed=self.seed
-            )
-            self._drawn = self.cutoff, forecast.samples
-        index = fh.to_absolute_index(self.cutoff)
-        return self._drawn[1][:, relative - 1], index
+        forecast = self.forecaster_.predict(
+            self._history(), num_samples=self.num_samples, seed=self._seed
+        )
+        return forecast.samples[:, relative - 1], fh.to_absolute_index(self.cutoff)
 
     def _history(self) -> list[dict[str, Any]]:
         """The history up to the cutoff, where forecasts begin."""
@@ -179,10 +176,15 @@ class TimeDiffForecaster(BaseForecaster):
         """The paths themselves, as skpro's empirical distribution.
 
         With ``marginal=False`` its samples are whole paths; all columns of a path belong together
-        in both cases.
+        in both cases. Without skpro there are no joint samples: the marginal laws are then normal,
+        with mean and variance of the paths.
         """
-        from skpro.distributions.empirical import Empirical
-
+        try:
+            from skpro.distributions.empirical import Empirical
+        except ImportError:
+            if marginal:
+                return super()._predict_proba(marginal=marginal, fh=fh, X=X)
+            raise
         paths, index = self._paths(fh)
         rows = pd.MultiIndex.from_product([range(len(paths)), index], names=["sample", "time"])
         spl = pd.DataFrame(paths.reshape(len(rows), -1), rows, self._get_varnames())
