@@ -144,7 +144,8 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
         network: the network.
         calendar: number of calendar features.
     """
-    prior, p = network.priors[0], network.prediction_length
+    prior: Any = network.priors[0]
+    p = network.prediction_length
     lookback = prior.spans[-1] + 1
     profiles = prior.means - 3
     own = prior.anchors - prior.means

@@ -155,7 +155,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             except Exception as error:  # torch has no common class for what it cannot trace
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
-        np.savez(new / CONSTANTS, **_constants(plain.network))
+        np.savez(new / CONSTANTS, **_constants(plain.network))  # type: ignore[arg-type]
         for name in ("runner", "history"):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)

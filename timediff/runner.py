@@ -190,7 +190,7 @@ class Runner:
         blocks = c // p + 1
 
         def flat(x: np.ndarray) -> np.ndarray:
-            return x.reshape(-1, *x.shape[2:])
+            return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
 
         def by_row(x: np.ndarray) -> np.ndarray:
             """``[c, d]`` as rows of one horizon."""
@@ -199,7 +199,9 @@ class Runner:
         def by_window(x: np.ndarray) -> np.ndarray:
             return flat(x.reshape(-1, d, p).swapaxes(1, 2))
 
-        stamps = window["calendar"].reshape(blocks, p, -1).repeat(d, axis=0)
+        stamps = (
+            window["calendar"].reshape(blocks, p, window["calendar"].shape[1]).repeat(d, axis=0)
+        )
         series = np.tile(np.arange(d), blocks)
         names = {"unit": "unit", "change": "change", "scale": "deviation"}
         rows = {name: flat(window[name]) for name in ("recent", "seasonal", "profile")}
@@ -322,7 +324,8 @@ class Runner:
 
     def _draw_levels(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
         """``n`` paths; see ``LevelNetwork._draw`` of timediff."""
-        state, drawn = self._repeat(past, n), []
+        state = self._repeat(past, n)
+        drawn: list[np.ndarray] = []
         for j in range(self.horizon):
             lags = np.tile(past["lags"][j], (n, 1, 1))
             for i, lag in enumerate(self.manifest["window"]["lags"]):
@@ -518,7 +521,9 @@ def _units(x: np.ndarray, horizon: int, seasonal: list[int]) -> tuple[np.ndarray
 def _onnx(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(file), **{"providers": ["CPUExecutionProvider"]} | options)
+    session = onnxruntime.InferenceSession(
+        str(file), **{"providers": ["CPUExecutionProvider"]} | options
+    )
     kinds = {part.name: "i8" if "int64" in part.type else "f4" for part in session.get_inputs()}
 
     def call(inputs: Arrays) -> Any:

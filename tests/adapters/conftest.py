@@ -11,7 +11,9 @@ from tests.conftest import QUICK, series
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     """240 hours of three series with a gap. Not to be changed."""
-    frame = pd.DataFrame(series().T, pd.date_range("2024-01-01", periods=240, freq="h"), list("abc"))
+    frame = pd.DataFrame(
+        series().T, pd.date_range("2024-01-01", periods=240, freq="h"), list("abc")
+    )
     frame.iloc[100:104, 1] = np.nan
     return frame
 

@@ -153,7 +153,12 @@ class PyFunc:
         Raises:
             DataError: the table has other series, or there is none and no history.
         """
-        given = {"num_samples": 100, "level": [80.0, 95.0], "seed": OWN, "samples": False}
+        given: dict[str, Any] = {
+            "num_samples": 100,
+            "level": [80.0, 95.0],
+            "seed": OWN,
+            "samples": False,
+        }
         given |= params or {}
         data = None if model_input is None or not len(model_input) else model_input
         if data is None and not self.forecaster.entries:

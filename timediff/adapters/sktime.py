@@ -4,7 +4,7 @@
 >>> TimeDiffForecaster().fit(y, fh=[1, 2, 3]).predict_interval()
 """
 
-from typing import Any
+from typing import Any, no_type_check
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ except ImportError as error:
 from timediff.errors import OptionError
 from timediff.forecaster import Forecaster
 from timediff.frames import from_wide
+from timediff.results import Forecast
 
 EPOCH = 10957  # days from 1970 to 2000, where rows of a whole-numbered index begin to count
 
@@ -76,6 +77,14 @@ class TimeDiffForecaster(BaseForecaster):
         "requires-fh-in-fit": True,
     }
 
+    preset: str
+    num_samples: int
+    seed: int | None
+    horizon: int | None
+    freq: str | None
+    options: dict[str, Any] | None
+
+    @no_type_check  # sktime reads the arguments, which a wrapper that checks types would hide
     def __init__(
         self,
         preset: str = "default",
@@ -102,7 +111,7 @@ class TimeDiffForecaster(BaseForecaster):
         )
         self.forecaster_.fit(self._entries(y, self.freq))
         fresh = int(np.random.SeedSequence().generate_state(1)[0])
-        self._seed = fresh if self.seed is None else self.seed  # the same paths at every call
+        self._seed: int = fresh if self.seed is None else self.seed  # the same paths at every call
         return self
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> "TimeDiffForecaster":
@@ -138,6 +147,7 @@ class TimeDiffForecaster(BaseForecaster):
         forecast = self.forecaster_.predict(
             self._history(), num_samples=self.num_samples, seed=self._seed
         )
+        assert isinstance(forecast, Forecast)  # one entry in, one forecast out
         return forecast.samples[:, relative - 1], fh.to_absolute_index(self.cutoff)
 
     def _history(self) -> list[dict[str, Any]]:
