@@ -1,8 +1,11 @@
 """What a window knows of the history before it: gaps filled, and means of the long past."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from timediff.windows import WindowSpec
+if TYPE_CHECKING:
+    from timediff.windows import WindowSpec
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
 
@@ -52,7 +55,7 @@ def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
 
 
 def long_means(
-    values: np.ndarray, spec: WindowSpec, skipped: int, future: int
+    values: np.ndarray, spec: "WindowSpec", skipped: int, future: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
 
