@@ -1,5 +1,6 @@
 """What the networks make of features: embeddings of those that do not change, linear effects."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 from timediff.network.batch import RowFeatures, Rows, Static
 from timediff.types import Bool, Float
 
+LIMIT = 20.0  # errors are cut off here, in units
+START_ROUNDS = 2  # of the regression
 RIDGE = 1e-3  # of the variance of a feature
 PSEUDO_ROWS = 4  # of all series, by which the effects on one are drawn towards those on all
 
@@ -115,7 +118,42 @@ class LinearEffects(nn.Module):
         ]
 
     @torch.no_grad()
-    def fit(
+    def start(
+        self,
+        rows: Rows,
+        static: Float[Tensor, "r w"],
+        target: Float[Tensor, "r p"],
+        observed: Bool[Tensor, "r p"],
+        anchors: Callable[[Rows], tuple[Tensor, Tensor, Tensor]],
+        weigh: Callable[[Tensor, Tensor, Tensor], Tensor],
+    ) -> None:
+        """Regress the errors of a simple forecast on the same errors of the features.
+
+        Args:
+            rows: the pasts.
+            static: their features that do not change.
+            target: the values of the horizon.
+            observed: where there is one.
+            anchors: simple forecasts of some rows in units around a level; level and unit.
+            weigh: logarithms of what these weigh, from them, the target and where there is one.
+        """
+        assert rows.features is not None
+        for _ in range(START_ROUNDS):  # the weights depend on the effects, and they on these
+            left, effect = self(rows, static)
+            simple, level, unit = anchors(left)
+            y = torch.where(observed, (target - effect - level) / unit, 0.0)
+            weights = weigh(simple, y, observed).softmax(-1)
+
+            def error(values: Rows, truth: Tensor, weights: Tensor = weights) -> Tensor:
+                simple, level, unit = anchors(values)
+                return (truth - level) / unit - (weights * simple).sum(-1)
+
+            horizon = rows.features.horizon.unbind(-1)
+            change = [error(*both) for both in zip(self.as_values(rows), horizon, strict=True)]
+            left_out = error(rows, target).clamp(-LIMIT, LIMIT)
+            self._solve(torch.stack(change, dim=-1), left_out, observed, rows, static)
+
+    def _solve(
         self,
         change: Float[Tensor, "r p k"],
         error: Float[Tensor, "r p"],

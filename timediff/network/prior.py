@@ -19,7 +19,6 @@ from timediff.types import Bool, Float, Tensor
 
 LIMIT = 20.0  # inputs are cut off this many units from the recent level
 START_SHARPNESS = 8.0  # how much more the better anchors weigh at first
-START_ROUNDS = 2  # in which linear effects of features are fitted
 START_STEPS, START_LR = 150, 0.1  # of the descent in which the constants are fitted
 
 
@@ -153,10 +152,10 @@ class HorizonPrior(nn.Module):
         gradient descent on the continuous ranked probability score.
         """
         if self.effects is not None and rows.features is not None:
-            for _ in range(START_ROUNDS):  # the weights depend on the effects, and they on these
-                self._fit_effects(self.effects, rows, target, observed)
+            static = self.static(rows.features.static)
+            self.effects.start(rows, static, target, observed, self._anchors, self._first_weights)
             with torch.no_grad():
-                rows, effect = self.effects(rows, self.static(rows.features.static))
+                rows, effect = self.effects(rows, static)
             target = target - effect
         anchors, level, unit = self._anchors(rows)
         volatility = self._volatility(rows)
@@ -194,27 +193,6 @@ class HorizonPrior(nn.Module):
             for part in anchors.unbind(-1)
         ]
         return -START_SHARPNESS * torch.stack(errors, dim=-1).log()
-
-    @torch.no_grad()
-    def _fit_effects(
-        self, effects: LinearEffects, rows: Rows, target: Tensor, observed: Tensor
-    ) -> None:
-        """Regress the errors of a simple forecast on the same errors of the features."""
-        assert rows.features is not None
-        static = self.static(rows.features.static)
-        left, effect = effects(rows, static)
-        anchors, level, unit = self._anchors(left)
-        y = torch.where(observed, (target - effect - level) / unit, 0.0)
-        weights = self._first_weights(anchors, y, observed).softmax(-1)
-
-        def error(values: Rows, truth: Float[Tensor, "r p"]) -> Float[Tensor, "r p"]:
-            anchors, level, unit = self._anchors(values)
-            return (truth - level) / unit - (weights * anchors).sum(-1)
-
-        horizon = rows.features.horizon.unbind(-1)
-        change = [error(*both) for both in zip(effects.as_values(rows), horizon, strict=True)]
-        left_out = error(rows, target).clamp(-LIMIT, LIMIT)
-        effects.fit(torch.stack(change, dim=-1), left_out, observed, rows, static)
 
     def forward(self, rows: Rows) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
         """Location and scale in the units of the data."""
