@@ -104,7 +104,6 @@ def factors(
         left_out: a window that is not looked at.
     """
     kept = np.delete(ratio, left_out, 0) if left_out is not None else ratio
-    share = len(kept) / (len(kept) + pooling)
     found = np.empty((len(levels), len(groups), ratio.shape[3]))
     for i, level in enumerate(levels):
         for j, steps in enumerate(groups):
@@ -113,10 +112,12 @@ def factors(
             finite = part[np.isfinite(part)]
             # no factor mends a forecast without width: as far as a factor can help
             pooled = _bounded(everything, finite.max(initial=1.0))
-            if share == 0:
+            if np.isinf(pooling):
                 found[i, j] = pooled
                 continue
             own = _bounded(_quantile(part, level, exchangeable), pooled)
+            seen = (~np.isnan(part)).any(1).sum(0)
+            share = seen / np.maximum(seen + pooling, 1e-9)
             found[i, j] = np.exp(share * np.log(own) + (1 - share) * np.log(pooled))
     return found
 
