@@ -42,7 +42,6 @@ def test_a_forecast_is_finite_and_knows_the_level_of_what_was_seen(forecaster):
 def test_a_new_history_may_miss_other_values(forecaster):
     other = table()
     other.iloc[-20:, 0] = np.nan
-    other["late"] = np.nan  # dead: nothing is known but what the model was trained on
     other.iloc[100:140] = np.nan  # all of them at once
     before = other.copy()
     forecast = forecaster.predict(other.drop(other.index[100:140]), num_samples=10)
@@ -66,7 +65,9 @@ def test_a_backtest_scores_what_was_observed_and_can_be_recalibrated(forecaster)
     assert backtest.plot_calibration(recalibration).axes
 
 
-def test_a_series_that_was_never_observed_cannot_be_learnt():
+def test_a_series_that_was_never_observed_is_named(forecaster):
+    with pytest.raises(DataError, match=r"'late' .* has no observation .* leave it out"):
+        forecaster.predict(table().assign(late=np.nan))
     with pytest.raises(DataError, match=r"'dead' .* has no observation .* leave it out"):
         Forecaster(P, seed=0, **QUICK).fit(table().assign(dead=np.nan))
 

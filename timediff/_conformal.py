@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from timediff.errors import DataError, OptionError
+from timediff.types import Number
 
 LEAST_FACTOR = 0.1  # observations that sit on the median must not squeeze the others to a point
 LEAST_SLOPE = 0.05  # of the map, so that no two values of a path become one
@@ -51,8 +52,8 @@ def ratios(samples: np.ndarray, actuals: np.ndarray, levels: np.ndarray) -> np.n
 
 
 def usable(
-    default: Iterable[float | int],
-    levels: Iterable[float | int] | None,
+    default: Iterable[Number],
+    levels: Iterable[Number] | None,
     actuals: np.ndarray,
     kind: str,
 ) -> list[Any]:
@@ -89,7 +90,7 @@ def factors(
     ratio: np.ndarray,
     levels: np.ndarray,
     groups: list[np.ndarray],
-    pooling: float | int,
+    pooling: Number,
     exchangeable: str,
     left_out: int | None = None,
 ) -> np.ndarray:

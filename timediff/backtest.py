@@ -9,10 +9,11 @@ import torch
 
 from timediff.baselines import simple_forecasts
 from timediff.errors import DataError, OptionError
-from timediff.reading import Entry, Names
+from timediff.histories import Entry
+from timediff.reading import Names
 from timediff.results import Forecast
 from timediff.scores import coverage, crps, reliability, score_table
-from timediff.types import Tensor
+from timediff.types import Number, Tensor
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -110,7 +111,7 @@ class Backtest:
         index = pd.MultiIndex.from_tuples(keys, names=["group", "start"])
         return pd.DataFrame(rows, index)
 
-    def coverage(self, levels: Iterable[float | int] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, of the series and of their sum.
 
         Args:

@@ -13,6 +13,7 @@ from timediff.errors import DataError, OptionError
 from timediff.results import Forecast, ForecastGroup
 from timediff.scores import reliability
 from timediff.scores.combination import summed
+from timediff.types import Number
 
 LEVELS = (20, 50, 80, 90, 95)
 MARK = "recalibrated"
@@ -80,12 +81,12 @@ class Recalibration:
         forecasts: Backtest | Sequence[Forecast] | np.ndarray,
         actuals: np.ndarray | None = None,
         *,
-        levels: Iterable[float | int] | None = None,
-        pooling: float | int = 10,
+        levels: Iterable[Number] | None = None,
+        pooling: Number = 10,
         step_groups: int = 1,
         exchangeable: str = "values",
         latest: int | None = None,
-        rate: float | int = 0,
+        rate: Number = 0,
     ):
         samples, observed, self.columns = _windows(forecasts, actuals)
         if exchangeable not in EXCHANGEABLE:
@@ -194,7 +195,7 @@ class Recalibration:
         own = self._known is not None and np.array_equal(self._known[0], backtest.samples)
         return self.held_out() if own else self.apply(backtest).samples
 
-    def coverage(self, levels: Iterable[float | int] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, in per cent, before and after.
 
         ``after`` is what a window has that the factors have not seen: each is mapped with those of

@@ -15,17 +15,19 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from timediff._frequency import period
+from timediff._frequency import period, stamps_of
 from timediff.errors import SavedModelError, TimediffError
-from timediff.frames import stamp
+from timediff.features import CATEGORY, KNOWN, PAST, REAL
+from timediff.histories import Entry
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import Entry, Names
+from timediff.reading import Names
 from timediff.recalibration import Recalibration
 from timediff.saving import CONFIG, load, save
 
 if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
 
+FIELDS = ("target", KNOWN, PAST, REAL, CATEGORY)
 HISTORY, CARD = "history.safetensors", "README.md"
 RECALIBRATION = "recalibration."
 
@@ -41,7 +43,12 @@ def save_forecaster(
         if not (path / CONFIG).is_file():
             raise SavedModelError(f"{path} is no saved forecaster, and is left alone")
     entries = forecaster.entries if with_history else {}
-    tensors = {f"group{i}": entry["target"] for i, entry in enumerate(entries.values())}
+    tensors = {
+        f"{i}.{field}": np.asarray(entry[field])
+        for i, entry in enumerate(entries.values())
+        for field in FIELDS
+        if entry.get(field) is not None
+    }
     description = None
     if forecaster.recalibration is not None:
         description, arrays = forecaster.recalibration.state()
@@ -92,8 +99,7 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
     try:
         tensors = safetensors.numpy.load(content)
         entries = {
-            group["key"]: _entry(group, tensors[f"group{i}"])
-            for i, group in enumerate(extra["groups"])
+            group["key"]: _entry(group, i, tensors) for i, group in enumerate(extra["groups"])
         }
         forecaster = Forecaster(
             saved.spec.prediction_length,
@@ -129,12 +135,13 @@ def _group(key: Hashable, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(group: dict[str, Any], target: np.ndarray) -> Entry:
+def _entry(group: dict[str, Any], number: int, tensors: dict[str, np.ndarray]) -> Entry:
+    fields = {f: tensors[f"{number}.{f}"] for f in FIELDS if f"{number}.{f}" in tensors}
     ordinal, freq = group["start"]
     start = pd.Period(ordinal=ordinal, freq=period("2000-01-01", freq).freq)
     return {
         "start": start,
-        "target": target,
+        **fields,
         "item_id": group["item_id"],
         "info": {**group["info"], "columns": group["columns"]},
     }
@@ -159,7 +166,7 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
     for key, entry in entries.items():
         values = entry["target"]
         first, last = (
-            stamp(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
+            stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
         )
         missing = float(np.isnan(values).mean())
         lines += ["", f"## History of `{key}`", "", f"{values.shape[1]} steps, {first} to {last}, "]

@@ -152,6 +152,16 @@ def _fields(freq: str, yearly: bool) -> list[str]:
     return [*fields, "dayofyear"] if yearly and "dayofyear" not in fields else fields
 
 
+def calendar_periods(freq: str, yearly: bool) -> dict[str, int]:
+    """The calendar fields of a frequency with their periods, in the order of the features."""
+    return {field: _PERIODS[field] for field in _fields(freq, yearly)}
+
+
+def steps_of(freq: str) -> tuple[str, int]:
+    """What a frequency counts in, such as ``"min"``, and how many of these a step is."""
+    return _base(freq)
+
+
 def knows_years(freq: str, history: int) -> bool:
     """Whether a history of steps of at most a day holds two years, to learn what a year does."""
     name, n = _base(freq)

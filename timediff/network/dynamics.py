@@ -6,6 +6,8 @@ map takes out what the series have in common on average. What remains is close t
 standard noise, from which the reverse chain starts; its true joint law is the diffusion's.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -128,13 +130,41 @@ class Dynamics(nn.Module):
             window: of each path.
             step: number of the step, from 0.
         """
-        rows = max(1, POSITIONS // e.shape[1]) if e.device.type == "cpu" else len(e)
-        parts = []
-        for i in range(0, len(e), rows):
+        parts = self._blocks(past, contexts, window, step)
+        return torch.cat([torch.addcmul(loc, scale, e[block]) for block, loc, scale in parts])
+
+    def moments(
+        self,
+        past: Float[Tensor, "n d k"],
+        contexts: Float[Tensor, "b d w"],
+        window: Int[Tensor, " n"],
+        step: int,
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        """Location and scale of the next residuals of some paths; see :meth:`draw`."""
+        _, *parts = zip(*self._blocks(past, contexts, window, step), strict=True)
+        loc, scale = map(torch.cat, parts)
+        return loc, scale
+
+    def _blocks(
+        self, past: Tensor, contexts: Tensor, window: Tensor, step: int
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Location and scale of some paths at a time."""
+        rows = max(1, POSITIONS // past.shape[1]) if past.device.type == "cpu" else len(past)
+        for i in range(0, len(past), rows):
             block = slice(i, i + rows)
-            loc, scale = self(past[block], contexts[window[block]], self.phi[step], self.rho[step])
-            parts.append(torch.addcmul(loc, scale, e[block]))
-        return torch.cat(parts)
+            context = contexts[window[block]]
+            yield block, *self(past[block], context, self.phi[step], self.rho[step])
+
+    def tangent(
+        self, past: Float[Tensor, "d k"], context: Float[Tensor, "d w"], step: int
+    ) -> tuple[Float[Tensor, "d"], Float[Tensor, "d k"], Float[Tensor, "d"]]:
+        """The step as a linear one around a past: constant, coefficients, and scale."""
+        with torch.enable_grad():
+            past = past.detach().requires_grad_()
+            loc, scale = self(past, context, self.phi[step], self.rho[step])
+            (slope,) = torch.autograd.grad(loc.sum(), past)
+        past, loc = past.detach(), loc.detach()
+        return loc - (slope * past).sum(-1), slope, scale.detach()
 
     def innovations(
         self, z: Float[Tensor, "r p"], series: Tensor, calendar: Float[Tensor, "r p f"]
@@ -266,3 +296,7 @@ class Whitening(nn.Module):
     def back(self, w: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """White noise as innovations."""
         return self._times(w, 0.5) * self.deviation
+
+    def back_transposed(self, weights: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Weights of white noise that say the same as these of innovations."""
+        return self._times(weights * self.deviation, 0.5)

@@ -1,0 +1,341 @@
+"""What an exported model draws is what the predictor draws; the runner alone suffices."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import series
+from timediff import (
+    OptionError,
+    Options,
+    SavedModelError,
+    TimediffError,
+    TimeGradPredictor,
+    export,
+    runner,
+)
+from timediff._chain import record
+from timediff._frequency import period
+from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
+from timediff.diffusion.denoisers import MLP
+from timediff.diffusion.noise import PathNoise
+from timediff.diffusion.samplers import Start
+from timediff.diffusion.schedule import linear
+from timediff.seasonality import calendar, calendar_periods, steps_of
+from timediff.windows import WindowSpec, build_network
+
+RESIDUAL = WindowSpec("h", 6, 12, 24, lookback=30, seasonal=(24, 48), profiles=(24,), level=24)
+LEVEL = WindowSpec("h", 6, 12, 24, lags=(1, 3, 24), scaling="mean", scale_window="context")
+
+
+def random_predictor(spec: WindowSpec = RESIDUAL, dim: int = 3, **options) -> TimeGradPredictor:
+    """A predictor with random weights, all of which matter."""
+    torch.manual_seed(0)
+    small = {"hidden_size": 8, "diff_steps": 8, "prior_width": 8}
+    wide = {} if options.get("denoiser") == "wavenet" else {"denoiser_options": {"width": 16}}
+    options = Options(**{**small, **wide, "prior": spec.lookback > 0, **options})
+    network = build_network(options, spec, dim)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        if spec.lookback:
+            common = torch.randn(200, dim) + torch.randn(200, 1)
+            network.whitening.fit(common, torch.ones(200, dim, dtype=torch.bool), 200)
+        network.low.fill_(-6.0)
+        network.high.fill_(6.0)
+    return TimeGradPredictor(network, spec, [f"s{i}" for i in range(dim)], "cpu")
+
+
+def history(length: int = 300, dim: int = 3) -> np.ndarray:
+    """``(T, D)``, with gaps at the begin, in the middle and at the end."""
+    values = series(length, dim).T.copy()
+    values[:20, 0] = np.nan
+    values[length // 2 : length // 2 + 30, 1] = np.nan
+    values[-2:, 2] = np.nan
+    return values
+
+
+def entry(values: np.ndarray, freq: str = "h") -> dict:
+    return {"start": period("2024-01-01", freq), "target": values.T}
+
+
+def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
+    """A runner of a model whose networks were not exported: for windows and chains."""
+    made = runner.Runner.__new__(runner.Runner)
+    made.manifest = json.loads(json.dumps(export._manifest(predictor, "onnx")))
+    made.dim, made.horizon = predictor.network.target_dim, predictor.spec.prediction_length
+    made.context = predictor.spec.context_length
+    return made
+
+
+def far(ours: np.ndarray, theirs: np.ndarray, values: np.ndarray) -> float:
+    """The largest difference in deviations of the series, or of paths that go further."""
+    scale = np.maximum(np.nanstd(values, axis=0), ours.std((0, 1)))
+    return float(np.abs((ours - theirs) / scale).max())
+
+
+# -- the parts of the runner ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [1, 4, 7])
+@pytest.mark.parametrize("seed", [0, 5, 2**63 - 1])
+def test_the_noise_is_the_predictors(dim, seed):
+    paths = np.array([0, 1, 999, 2**20])
+    theirs = runner.PathNoise(seed, paths, dim)
+    ours = PathNoise(torch.full((4,), seed), torch.from_numpy(paths), dim)
+    for _ in range(40):  # longer than what is drawn ahead
+        np.testing.assert_allclose(theirs(), ours().numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "freq",
+    ["h", "15min", "30s", "D", "2D", "W-SUN", "W-WED", "M", "Q-DEC", "Q-FEB", "Y", "B", "3h"],
+)
+def test_the_calendar_is_the_predictors(freq):
+    start, yearly = period("2023-11-29 22:30:00", freq), freq in ("h", "D")
+    rule = {
+        "kind": steps_of(freq)[0],
+        "multiple": steps_of(freq)[1],
+        "anchor": export._anchor(freq),
+        "fields": calendar_periods(freq, yearly),
+    }
+    ours = calendar(start, 800 if freq != "Y" else 20, freq, yearly)
+    theirs = runner.calendar("2023-11-29T22:30:00", np.arange(len(ours)), rule)
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+
+
+class Half(Denoiser):
+    """A known function of its inputs."""
+
+    def condition(self, h):
+        return h
+
+    def denoise(self, x, k, condition):
+        return torch.tanh(x) * k / 10 + condition
+
+
+@pytest.mark.parametrize("parameterization", list(PARAMETERIZATIONS))
+@pytest.mark.parametrize(
+    ("sampler", "options"),
+    [
+        ("adams", {"order": 3, "steps": 6}),
+        ("dpm_solver", {"order": 3, "steps": 7, "spacing": "logsnr"}),
+        ("ddim", {"eta": 0.5, "steps": 5}),
+        ("ddpm", {"variance": "interpolated"}),
+        ("adams", {"steps": 1}),
+    ],
+)
+def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
+    model = ConditionalDiffusion(Half(), linear(12, beta_end=0.3), parameterization)
+    built = SAMPLERS.build(sampler, **options)
+    chain = json.loads(json.dumps(record(built, model)))
+    noise = np.random.default_rng(0).standard_normal((40, 5, 3)).astype("f4")
+    h = np.random.default_rng(1).standard_normal((5, 3)).astype("f4")
+    mean, variance = np.float32([0.3, -0.2, 0.1]), np.float32([0.5, 1.5, 1.0])
+
+    def denoise(inputs):
+        x, k = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["k"])
+        return [Half().denoise(x, k, torch.from_numpy(inputs["condition"])).numpy()]
+
+    made = runner.Runner.__new__(runner.Runner)
+    made.manifest = {"chain": chain}
+    made.graphs = {"condition": lambda inputs: [inputs["h"]], "denoiser": denoise}
+    theirs = made._chain(h, iter(noise).__next__, mean, variance)
+    draws = map(torch.from_numpy, noise)
+    start = Start(torch.from_numpy(mean), torch.from_numpy(variance))
+    ours = built.sample(model, torch.from_numpy(h), draws.__next__, start)
+    np.testing.assert_allclose(theirs, ours.numpy(), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("length", [8, 25, 130, 300])
+@pytest.mark.parametrize("spec", [RESIDUAL, LEVEL], ids=["residual", "level"])
+def test_the_runner_gathers_the_window_itself(spec, length):
+    predictor, values = random_predictor(spec), history(300)[:length]
+    values[5] = 4.0  # no series without an observation
+    (wanted,) = export.windows(predictor, [entry(values)])
+    got = plain_runner(predictor).window(values, "2024-01-01")
+    assert got.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert got[name].dtype == array.dtype, name
+
+
+@pytest.mark.parametrize("scaling", ["mean", "standard", "robust", "none"])
+@pytest.mark.parametrize("window", ["series", "context"])
+def test_every_scaling_is_the_predictors(scaling, window):
+    spec = WindowSpec("h", 6, 12, None, lags=(1,), scaling=scaling, scale_window=window)
+    predictor, values = random_predictor(spec), history()
+    values[-30:, 1] = 3.0  # constant in the context
+    (wanted,) = export.windows(predictor, [entry(values)])
+    got = plain_runner(predictor).window(values, "2024-01-01")
+    for name in ("loc", "scale"):
+        np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5, atol=1e-6)
+
+
+def test_values_that_do_not_fit_are_errors():
+    made = plain_runner(random_predictor())
+    with pytest.raises(ValueError, match=r"shape \(9, 2\), expected \(time, 3\)"):
+        made.window(np.zeros((9, 2)), "2024")
+    with pytest.raises(ValueError, match="no observation"):
+        made.window(np.full((9, 3), np.nan), "2024")
+
+
+# -- the whole --------------------------------------------------------------------------------
+
+
+def check(predictor: TimeGradPredictor, folder, values: np.ndarray) -> None:
+    """Given a window and noise, given a window and a seed, and given the history."""
+    known = entry(values, predictor.spec.freq)
+    ours = next(predictor.predict([known], num_samples=40, seed=7)).samples
+    made = runner.Runner(folder)
+    (window,) = export.windows(predictor, [known])
+    assert far(ours, made.sample(window, 40, seed=7), values) < 1e-5
+    assert far(ours, made.predict(values, "2024-01-01", 40, seed=7), values) < 1e-5
+    few = made.predict(values, "2024-01-01", 3, seed=7)  # another size of the batch
+    assert far(ours[:3], few, values) < 1e-5
+    # a second entry has noise of its own
+    second = list(predictor.predict([known] * 2, num_samples=3, seed=7))[1].samples
+    assert far(second, made.sample(window, 3, seed=7, position=1), values) < 1e-5
+    state = int(np.random.SeedSequence([7, 0]).generate_state(1, np.uint64)[0] >> 1)
+    source = PathNoise(torch.full((3,), state), torch.arange(3), predictor.network.target_dim)
+    noise = np.stack([source().numpy() for _ in range(400)], axis=1)
+    assert far(ours[:3], made.sample(window, 3, noise=noise), values) < 1e-5
+    assert made.manifest["difference"] < 1e-5
+
+
+def test_programs_draw_what_the_predictor_draws(tmp_path):
+    predictor = random_predictor()
+    check(predictor, export.export_programs(predictor, tmp_path / "model"), history())
+    with pytest.raises(SavedModelError, match="overwrite=True"):
+        export.export_programs(predictor, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+PUBLISHED = {
+    "cell": "lstm",
+    "num_layers": 2,
+    "cond_dim": 5,
+    "embedding_dim": 1,
+    "denoiser": "wavenet",
+    "denoiser_options": {"layers": 2, "channels": 2},
+    "schedule": "linear",
+    "parameterization": "epsilon",
+    "sampler": "ddpm",
+    "steps": None,
+    "start": "standard",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("write", [export.export_onnx, export.export_programs])
+@pytest.mark.parametrize(
+    ("spec", "options"),
+    [
+        (RESIDUAL, {"prior_members": 1, "sampler": "dpm_solver", "embedding_dim": 0}),
+        (LEVEL, PUBLISHED),
+        (LEVEL, {"start": "context", "embedding_dim": 0}),
+        (
+            WindowSpec("Y", 6, 12, None, lookback=2),  # nothing but the last values
+            {"cell": "lstm", "denoiser": "wavenet", "denoiser_options": {"layers": 2}},
+        ),
+    ],
+    ids=["residual", "published", "level", "years"],
+)
+def test_every_kind_of_network(write, spec, options, tmp_path):
+    if write is export.export_onnx:
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    predictor = random_predictor(spec, **options)
+    check(predictor, write(predictor, tmp_path / "model"), history(100))
+
+
+@pytest.mark.slow
+def test_a_copied_folder_needs_neither_timediff_nor_torch(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    predictor, values = random_predictor(dim=1, prior_members=1), history(dim=3)[:, :1]
+    export.export_onnx(predictor, tmp_path / "model")
+    shutil.move(tmp_path / "model", tmp_path / "elsewhere")
+    np.save(tmp_path / "values.npy", values)
+    code = (
+        "import sys, numpy as np; sys.path.insert(0, 'elsewhere'); from runner import Runner\n"
+        "paths = Runner('elsewhere').predict(np.load('values.npy'), '2024-01-01', 5, seed=1)\n"
+        "np.save('paths.npy', paths); assert not {'torch', 'timediff', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    ours = next(predictor.predict([entry(values)], num_samples=5, seed=1)).samples
+    assert far(ours, np.load(tmp_path / "paths.npy"), values) < 1e-5
+
+
+# -- what goes wrong --------------------------------------------------------------------------
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    find = export.importlib.util.find_spec
+    monkeypatch.setattr(
+        export.importlib.util, "find_spec", lambda n: None if n == "onnxscript" else find(n)
+    )
+    with pytest.raises(ImportError, match=r"onnxscript: pip install 'timediff\[export\]'"):
+        export.export_onnx(random_predictor(), tmp_path / "model")
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SavedModelError, match="left alone"):
+        export.export_programs(random_predictor(), tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model" / "thesis.txt").exists()
+
+
+class Pairs(MLP):
+    """A denoiser whose condition is no tensor."""
+
+    def condition(self, h):
+        return h, self.cond(h)
+
+
+def test_a_part_that_cannot_be_exported_is_an_error(tmp_path):
+    predictor = random_predictor(denoiser=Pairs(3, 8, width=16))
+    with pytest.raises(OptionError, match="Pairs cannot be exported: its condition is a tuple"):
+        export.export_programs(predictor, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_paths_are_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LIMIT", 0.1)
+    with pytest.raises(TimediffError, match="part that the runner does not know"):
+        export.export_programs(random_predictor(), tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_another_format_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no readable exported model"):
+        runner.Runner(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="has format 99, this runner reads 1"):
+        runner.Runner(tmp_path)
+
+
+def test_the_runners_files_import_nothing_of_timediff():
+    for file in (runner.__file__, runner._history.__file__):
+        text = Path(file).read_text().splitlines()
+        lines = [line.split() for line in text if line.startswith(("import ", "from "))]
+        names = {words[1].split(".")[0] for words in lines}
+        assert names <= {"collections", "importlib", "json", "numpy", "pathlib", "typing"}
+
+
+def test_a_table_in_another_order_is_put_right():
+    predictor, values = random_predictor(), history()
+    table = pd.DataFrame(
+        values, pd.date_range("2024-01-01", periods=len(values), freq="h"), ["s0", "s1", "s2"]
+    )
+    (wanted,) = export.windows(predictor, table)
+    (got,) = export.windows(predictor, table[["s2", "s0", "s1"]])
+    np.testing.assert_array_equal(got["target"], wanted["target"])

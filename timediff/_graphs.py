@@ -1,0 +1,180 @@
+"""The parts of a network that are exported, each a module of tensors with inputs to trace it."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from timediff.diffusion import Denoiser
+from timediff.diffusion.denoisers import WaveNet
+from timediff.diffusion.denoisers.base import step_embedding
+from timediff.errors import OptionError
+from timediff.network import Dynamics, Encoder, ResidualNetwork, Rows, TimeGradNetwork
+from timediff.network.dynamics import ORDER
+
+FEW = 3  # of whatever an axis of any length holds, while tracing
+
+
+class Graph(NamedTuple):
+    """A module to export.
+
+    Attributes:
+        module: takes and returns tensors.
+        inputs: to trace it with, by name.
+        axes: for each input, which axes may have any length, and the name of that length.
+        outputs: names.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    axes: dict[str, dict[int, str]]
+    outputs: list[str]
+
+
+class Prior(nn.Module):
+    """Location and scale of single series."""
+
+    def __init__(self, network: ResidualNetwork):
+        super().__init__()
+        self.priors = network.priors
+
+    def forward(self, *rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows ``[r, ...]``."""
+        return ResidualNetwork._mean([member(Rows(*rows)) for member in self.priors])
+
+
+class Context(nn.Module):
+    """What step, calendar and series say to the dynamics."""
+
+    def __init__(self, dynamics: Dynamics):
+        super().__init__()
+        self.dynamics = dynamics
+
+    def forward(self, series: Tensor, calendar: Tensor) -> Tensor:
+        """Of rows ``[r]`` and ``[r, p, f]``."""
+        return self.dynamics.context(series, calendar)
+
+
+class Encode(nn.Module):
+    """One step of the RNN."""
+
+    def __init__(self, encoder: Encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.is_pair = isinstance(encoder.rnn, nn.LSTM)
+
+    def forward(self, u: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Conditions ``[b, h]``, and the parts of the state."""
+        h, after = self.encoder(u.unsqueeze(1), state if self.is_pair else state[0])
+        return h.squeeze(1), *(after if self.is_pair else (after,))
+
+
+class Condition(nn.Module):
+    """The denoiser's part of the condition alone."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Of conditions ``[n, h]``."""
+        return self.denoiser.condition(h)
+
+
+class Denoise(nn.Module):
+    """The denoiser at one step for all rows."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x: Tensor, k: Tensor, condition: Tensor) -> Tensor:
+        """Of vectors ``[n, d]``, a step ``[1]`` and what :class:`Condition` says."""
+        net = self.denoiser
+        if not isinstance(net, WaveNet):
+            return net.denoise(x, k, condition)
+        # it goes on in parts of so many rows, which is of no use where their number is open
+        embedding = net.step(step_embedding(k - 1, net.frequencies, 4.0, x.dtype))
+        return net._denoise(x, condition, embedding)
+
+
+def state_shape(network: TimeGradNetwork) -> tuple[int, int]:
+    """Layers and units of the RNN."""
+    rnn = network.encoder.rnn
+    return rnn.num_layers, rnn.hidden_size
+
+
+def shared_graphs(network: TimeGradNetwork) -> dict[str, Graph]:
+    """What every network has."""
+    encoder, denoiser = network.encoder, network.diffusion.denoiser
+    layers, width = state_shape(network)
+    u = torch.randn(FEW, encoder.rnn.input_size)
+    encode = Encode(encoder)
+    state = {f"state{i}": torch.zeros(layers, FEW, width) for i in range(1 + encode.is_pair)}
+    h, x = torch.randn(FEW, encoder.cond_dim), torch.randn(FEW, network.target_dim)
+    with torch.no_grad():
+        condition: Any = denoiser.condition(h)
+    if not isinstance(condition, Tensor):
+        raise OptionError(
+            f"the denoiser {type(denoiser).__name__} cannot be exported: its condition is a "
+            f"{type(condition).__name__}, not a tensor"
+        )
+    row, k = {0: "n"}, torch.tensor([1])
+    return {
+        "encoder": Graph(
+            encode,
+            {"u": u, **state},
+            {"u": {0: "b"}, **{name: {1: "b"} for name in state}},
+            ["h", *(f"{name}_after" for name in state)],
+        ),
+        "condition": Graph(Condition(denoiser), {"h": h}, {"h": row}, ["condition_of_h"]),
+        "denoiser": Graph(
+            Denoise(denoiser),
+            {"x": x, "k": k, "condition": condition},
+            {"x": row, "k": {}, "condition": row},
+            ["prediction"],
+        ),
+    }
+
+
+def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]:
+    """What a network with a prior has besides.
+
+    Args:
+        network: the network.
+        calendar: number of calendar features.
+    """
+    prior: Any = network.priors[0]
+    p = network.prediction_length
+    lookback = prior.spans[-1] + 1
+    profiles = prior.means - 3
+    own = prior.anchors - prior.means
+    seasonal = own - (own > 1)  # more than one value has a mean beside it
+    r = FEW
+    rows = Rows(
+        recent=torch.randn(r, lookback),
+        seasonal=torch.randn(r, p, seasonal),
+        profile=torch.randn(r, p, profiles),
+        past=torch.randn(r),
+        calendar=torch.randn(r, p, calendar),
+        series=torch.zeros(r, dtype=torch.long),
+        unit=torch.ones(r),
+        change=torch.ones(r),
+        scale=torch.ones(r),
+    )
+    context = {"series": rows.series, "calendar": rows.calendar}
+    step = {
+        "past": torch.randn(r, ORDER),
+        "context": torch.randn(r, Dynamics.WIDTH),
+        "phi": torch.randn(r, ORDER),
+        "rho": torch.randn(r),
+    }
+
+    def graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> Graph:
+        return Graph(module, inputs, {name: {0: "r"} for name in inputs}, outputs)
+
+    return {
+        "prior": graph(Prior(network), rows._asdict(), ["loc", "prior_scale"]),
+        "context": graph(Context(network.dynamics), context, ["context"]),
+        "dynamics": graph(network.dynamics, step, ["loc", "residual_scale"]),
+    }

@@ -1,0 +1,1 @@
+"""Other libraries' interfaces around timediff; each file needs its own library."""

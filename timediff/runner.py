@@ -1,0 +1,563 @@
+"""Draws paths of an exported model with numpy and onnxruntime alone.
+
+This file, ``history.py`` beside it and an exported folder are all that is needed: nothing of
+timediff is imported, and no torch. ``timediff.export_onnx`` puts both files into the folder.
+
+>>> from runner import Runner
+>>> paths = Runner("folder").predict(values, "2024-03-01T00:00", num_samples=100, seed=0)
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1  # of the manifest
+LIMIT = 10.0  # standardised residuals are cut off here
+MOST_ITERATIONS = 100  # in which missing innovations are found
+POSITIONS = 2**16  # paths × series drawn at a time
+WORD = 0xFFFFFFFF
+
+Arrays = dict[str, np.ndarray]
+Noise = Callable[[], np.ndarray]
+
+
+class Runner:
+    """An exported model.
+
+    Args:
+        folder: that ``timediff.export_onnx`` or ``export_programs`` wrote.
+        options: of ``onnxruntime.InferenceSession``, such as ``providers``.
+
+    Raises:
+        ValueError: the folder holds no exported model, or one of another format.
+    """
+
+    def __init__(self, folder: str | Path, **options: Any):
+        self.folder = Path(folder)
+        try:
+            self.manifest = json.loads((self.folder / "manifest.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{folder} holds no readable exported model: {error}") from error
+        found = self.manifest.get("format")
+        if found != FORMAT:
+            raise ValueError(f"{folder} has format {found}, this runner reads {FORMAT}")
+        m = self.manifest
+        self.dim, self.horizon = m["target_dim"], m["prediction_length"]
+        self.context = m["context_length"]
+        with np.load(self.folder / "constants.npz") as file:
+            self.constants: Arrays = dict(file)
+        load = _onnx if m["runtime"] == "onnx" else _program
+        self.graphs = {
+            name: load(self.folder / graph["file"], graph["inputs"], options)
+            for name, graph in m["graphs"].items()
+        }
+
+    def predict(
+        self,
+        values: np.ndarray,
+        start: Any,
+        num_samples: int = 100,
+        seed: int = 0,
+        position: int = 0,
+    ) -> np.ndarray:
+        """Joint paths of the steps after the end of a history.
+
+        Args:
+            values: ``(T, D)``, NaN where missing; series in the order of ``manifest["columns"]``.
+            start: time of the first row, anything that ``numpy.datetime64`` takes; by the clock
+                that the model counts in: UTC for zoned stamps of less than a day, else local.
+            num_samples: S.
+            seed: the same as in timediff gives the same paths, up to rounding.
+            position: of the entry in its dataset; 0 for a single one.
+
+        Returns:
+            ``(S, P, D)``, in the units of the data.
+
+        Raises:
+            ValueError: the values do not fit the model.
+        """
+        return self.sample(self.window(values, start), num_samples, seed, position)
+
+    def sample(
+        self,
+        window: Arrays,
+        num_samples: int = 100,
+        seed: int = 0,
+        position: int = 0,
+        noise: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Joint paths of a window that is given; see :meth:`window`.
+
+        Args:
+            window: its arrays.
+            num_samples: S.
+            seed: see :meth:`predict`.
+            position: see :meth:`predict`.
+            noise: standard normal ``(S, calls, D)`` in place of the seed.
+        """
+        own = int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
+        past = self._read_residuals(window) if self.is_residual else self._read_levels(window)
+        draw = self._draw_residuals if self.is_residual else self._draw_levels
+        size, parts = max(1, POSITIONS // self.dim), []
+        for first in range(0, num_samples, size):
+            paths = np.arange(first, min(first + size, num_samples))
+            source: Noise = PathNoise(own, paths, self.dim)
+            if noise is not None:
+                calls = iter(noise[paths].swapaxes(0, 1).astype(np.float32))
+                source = calls.__next__
+            parts.append(draw(past, len(paths), source))
+        return self._finish(np.concatenate(parts), window)
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether the model has a prior, else it is TimeGrad as published."""
+        return self.manifest["network"] == "residual"
+
+    # -- the window --------------------------------------------------------------------------
+
+    def window(self, values: np.ndarray, start: Any) -> Arrays:
+        """What the model reads of a history; ``timediff.export.windows`` makes the same.
+
+        Args:
+            values: see :meth:`predict`.
+            start: see :meth:`predict`.
+
+        Returns:
+            ``target, observed, calendar, floor, whole``; and ``lags, loc, scale``, or with a prior
+            ``recent, seasonal, profile, past, unit, change, deviation``.
+        """
+        x = np.asarray(values, dtype=np.float32)
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise ValueError(f"values have the shape {x.shape}, expected (time, {self.dim})")
+        if np.isinf(x).any() or np.isnan(x).all(0).any():
+            raise ValueError("a value is infinite, or a series has no observation at all")
+        m, c, p = self.manifest["window"], self.context, self.horizon
+        skipped = max(0, len(x) - m["reach"])
+        length = m["pad"] + len(x) - skipped + p
+        padded = np.pad(x, ((m["pad"], p), (0, 0)), constant_values=np.nan)
+        filled = _history.fill_gaps(padded, m["season"], length)
+        observed = ~np.isnan(padded[-length:])
+        steps = np.arange(length - p - c, length)
+        stamps = calendar(start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"])
+        window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
+        window["floor"] = np.where((x < 0).any(0), -np.inf, 0.0).astype("f4")
+        window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
+        if self.is_residual:
+            return window | self._pasts(x, filled, skipped)
+        whole = m["scale_window"] == "series"
+        known = x if whole else np.where(window["observed"], window["target"], np.nan)[:c]
+        loc, scale = _scaling(m["scaling"], known)
+        return window | {
+            "lags": filled[steps[:, None] - np.array(m["lags"], int)],
+            "loc": loc,
+            "scale": scale,
+        }
+
+    def _pasts(self, x: np.ndarray, filled: np.ndarray, skipped: int) -> Arrays:
+        """What the prior reads, for every block of one horizon and every series."""
+        m, p, length = self.manifest["window"], self.horizon, len(filled)
+        past = _history.past_means(x, skipped)
+        past = np.pad(past, ((m["pad"], p), (0, 0)), mode="edge")[:length]
+        profile = np.empty((length, self.dim, len(m["profiles"])), np.float32)
+        for i, season in enumerate(m["profiles"]):
+            mean = _history.seasonal_means(x, season, -(-p // season), skipped, p)
+            mean = np.pad(mean, ((m["pad"], 0), (0, 0)), constant_values=np.nan)
+            profile[..., i] = np.where(np.isnan(mean), past, mean)
+        origin = np.arange(length - p - self.context, length - p + 1, p)
+        horizon = origin[:, None] + np.arange(p)
+        recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
+        seasonal = filled[horizon[..., None] - np.array(m["seasonal"], int)]  # [n, p, a, d]
+        unit, change, deviation = _units(x, p, m["seasonal"])
+        return {
+            "recent": recent.transpose(0, 2, 1),
+            "seasonal": seasonal.transpose(0, 3, 1, 2),
+            "profile": profile[horizon].swapaxes(1, 2),
+            "past": past[origin],
+            "unit": unit,
+            "change": change,
+            "deviation": deviation,
+        }
+
+    # -- a prior, and the diffusion of what it leaves open -------------------------------------
+
+    def _read_residuals(self, window: Arrays) -> Arrays:
+        """Location, scale, innovations before the horizon, and what the dynamics need of it."""
+        c, d, p = self.context, self.dim, self.horizon
+        blocks = c // p + 1
+
+        def flat(x: np.ndarray) -> np.ndarray:
+            return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+        def by_row(x: np.ndarray) -> np.ndarray:
+            """``[c, d]`` as rows of one horizon."""
+            return flat(x.reshape(-1, p, d).swapaxes(1, 2))
+
+        def by_window(x: np.ndarray) -> np.ndarray:
+            return flat(x.reshape(-1, d, p).swapaxes(1, 2))
+
+        stamps = (
+            window["calendar"].reshape(blocks, p, window["calendar"].shape[1]).repeat(d, axis=0)
+        )
+        series = np.tile(np.arange(d), blocks)
+        names = {"unit": "unit", "change": "change", "scale": "deviation"}
+        rows = {name: flat(window[name]) for name in ("recent", "seasonal", "profile")}
+        rows |= {name: np.tile(window[own], blocks) for name, own in names.items()}
+        rows |= {"past": window["past"].ravel(), "calendar": stamps, "series": series}
+        loc, scale = self.graphs["prior"](rows)
+        (contexts,) = self.graphs["context"]({"series": series, "calendar": stamps})
+        known = slice(0, c // p * d)  # the rows of the context
+        observed, target = by_row(window["observed"][:c]), by_row(window["target"][:c])
+        z = np.where(observed, (target - loc[known]) / scale[known], 0.0).clip(-LIMIT, LIMIT)
+        back = [np.pad(z, ((0, 0), (k, 0)))[:, :p] for k in range(1, self._order + 1)]
+        phi, rho = self.constants["phi"], self.constants["rho"]
+        mu, sigma = self._dynamics(np.stack(back, axis=-1), contexts[known], phi, rho)
+        e = by_window(np.where(observed, (z - mu) / sigma, 0.0).astype("f4"))
+        seen = window["observed"][:c]
+        white = self._times(self._complete(e, seen) / self.constants["deviation"], -0.5)
+        w = np.where(seen, white, 0.0).astype("f4")
+        before = np.concatenate([np.zeros_like(w[:1]), w[:-1]])
+        position = np.tile(self.constants["position"], (c // p, 1))
+        u = np.concatenate([window["calendar"][:c], before, position], axis=1)
+        state = self._read(u)
+        return {f"state{i}": part for i, part in enumerate(state)} | {
+            "calendar": window["calendar"][c:],
+            "loc": by_window(loc)[c:],
+            "scale": by_window(scale)[c:],
+            "w": w[-1],
+            "contexts": contexts[-d:],
+        }
+
+    def _draw_residuals(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
+        """``n`` paths; see ``ResidualNetwork._draw`` of timediff."""
+        k, drawn = self.constants, []
+        state, w = self._repeat(past, n), np.tile(past["w"], (n, 1))
+        back = np.zeros((n, self.dim, self._order), np.float32)  # the latest first
+        for j in range(self.horizon):
+            same = np.concatenate([past["calendar"][j], k["position"][j]])
+            f = len(past["calendar"][j])
+            u = np.concatenate([np.tile(same[:f], (n, 1)), w, np.tile(same[f:], (n, 1))], axis=1)
+            h, *state = self._encode(u, state)
+            w = self._chain(h, noise).clip(k["low"], k["high"])
+            e = self._times(w, 0.5) * k["deviation"]
+            loc, scale = self._dynamics(back, past["contexts"][:, j], k["phi"][j], k["rho"][j])
+            z = (loc + scale * e).clip(-LIMIT, LIMIT)
+            back = np.concatenate([z[..., None], back[..., :-1]], axis=-1)
+            drawn.append(past["loc"][j] + past["scale"][j] * z)
+        return np.stack(drawn, axis=1)
+
+    @property
+    def _order(self) -> int:
+        return self.constants["phi"].shape[1]
+
+    def _dynamics(self, past: np.ndarray, *others: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Location and scale of the next residuals; the others broadcast to the past."""
+        shape = past.shape[:-1]
+        names, inner = ("context", "phi", "rho"), (1, 1, 0)
+        inputs = {"past": past.reshape(-1, past.shape[-1])}
+        for name, value, own in zip(names, others, inner, strict=True):
+            tail = value.shape[value.ndim - own :]
+            inputs[name] = np.broadcast_to(value, (*shape, *tail)).reshape(-1, *tail)
+        loc, scale = self.graphs["dynamics"](inputs)
+        return loc.reshape(shape), scale.reshape(shape)
+
+    def _times(self, x: np.ndarray, power: float) -> np.ndarray:
+        """Times a power of the correlations of the innovations."""
+        k = self.constants
+        rest = k["rest"] ** np.float32(power)
+        gain = k["values"] ** np.float32(power) - rest
+        return x * rest + (x @ k["vectors"] * gain) @ k["vectors"].T
+
+    def _complete(self, e: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """Missing innovations by their conditional mean, by conjugate gradients."""
+        gaps = ~observed.all(-1)
+        if not gaps.any():
+            return e
+        missing, deviation = ~observed[gaps], self.constants["deviation"]
+
+        def times(x: np.ndarray) -> np.ndarray:
+            """The precision of the missing times x."""
+            return np.where(missing, self._times(x / deviation, -1.0) / deviation, 0.0)
+
+        def square(x: np.ndarray) -> np.ndarray:
+            return (x**2).sum(-1, keepdims=True)
+
+        residual = -times(np.where(missing, 0.0, e[gaps]))
+        x, direction, size = np.zeros_like(residual), residual, square(residual)
+        enough = 1e-10 * size.clip(min=1e-12)
+        for _ in range(min(2 * e.shape[-1], MOST_ITERATIONS)):
+            if (size <= enough).all():
+                break
+            image = times(direction)
+            step = size / (direction * image).sum(-1, keepdims=True).clip(min=1e-30)
+            x, residual = x + step * direction, residual - step * image
+            before, size = size, square(residual)
+            direction = residual + size / before.clip(min=1e-30) * direction
+        completed = e.copy()
+        completed[gaps] = np.where(missing, x, e[gaps])
+        return completed
+
+    # -- the diffusion of scaled values --------------------------------------------------------
+
+    def _read_levels(self, window: Arrays) -> Arrays:
+        """Lags and scale of the horizon, and the moments that the chain starts from."""
+        c, loc, scale = self.context, window["loc"], window["scale"]
+        lags = ((window["lags"] - loc) / scale).astype("f4")
+        seen = window["observed"][:c]
+        x = np.where(seen, (window["target"][:c] - loc) / scale, 0.0)
+        state = self._read(self._level_inputs(lags[:c], window["calendar"][:c]))
+        count = seen.sum(0).clip(min=1)
+        mean = x.sum(0) / count
+        past = {"calendar": window["calendar"][c:], "lags": lags[c:], "loc": loc, "scale": scale}
+        past |= {f"state{i}": part for i, part in enumerate(state)}
+        if self.manifest["start"] == "standard":
+            return past
+        variance = (np.where(seen, x - mean, 0.0) ** 2).sum(0) / count
+        return past | {"mean": mean.astype("f4"), "variance": variance.astype("f4")}
+
+    def _level_inputs(self, lags: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+        own = np.tile(self.constants["embedding"].ravel(), (len(lags), 1))
+        return np.concatenate([stamps, lags.reshape(len(lags), -1), own], axis=1)
+
+    def _draw_levels(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
+        """``n`` paths; see ``LevelNetwork._draw`` of timediff."""
+        state = self._repeat(past, n)
+        drawn: list[np.ndarray] = []
+        for j in range(self.horizon):
+            lags = np.tile(past["lags"][j], (n, 1, 1))
+            for i, lag in enumerate(self.manifest["window"]["lags"]):
+                if lag <= j:  # it falls into the horizon: it is the path's own value
+                    lags[:, i] = drawn[j - lag]
+            u = self._level_inputs(lags, np.tile(past["calendar"][j], (n, 1)))
+            h, *state = self._encode(u, state)
+            x = self._chain(h, noise, past.get("mean", 0.0), past.get("variance", 1.0))
+            drawn.append(x.clip(self.constants["low"], self.constants["high"]))
+        return past["loc"] + past["scale"] * np.stack(drawn, axis=1)
+
+    # -- what both have ------------------------------------------------------------------------
+
+    def _read(self, u: np.ndarray) -> list[np.ndarray]:
+        """The state of the RNN after these inputs ``[t, u]``."""
+        layers, width = self.manifest["state"]["shape"]
+        state = [np.zeros((layers, 1, width), np.float32)] * self.manifest["state"]["number"]
+        for step in u:
+            _, *state = self._encode(step[None], state)
+        return state
+
+    def _repeat(self, past: Arrays, n: int) -> list[np.ndarray]:
+        number = self.manifest["state"]["number"]
+        return [past[f"state{i}"].repeat(n, axis=1) for i in range(number)]
+
+    def _encode(self, u: np.ndarray, state: list[np.ndarray]) -> list[np.ndarray]:
+        """Conditions ``[b, h]`` of a step, and the state after it."""
+        inputs = {"u": u} | {f"state{i}": part for i, part in enumerate(state)}
+        return self.graphs["encoder"](inputs)
+
+    def _chain(self, h: np.ndarray, noise: Noise, mean: Any = 0.0, variance: Any = 1.0) -> Any:
+        """The reverse chain: sums of earlier vectors, noise, and what the network predicts."""
+        (condition,) = self.graphs["condition"]({"h": h})
+        chain = self.manifest["chain"]
+        alpha, sigma = np.float32(chain["alpha"]), np.float32(chain["sigma"])
+        spread = np.sqrt(alpha**2 * np.float32(variance) + sigma**2)
+        known: dict[int, np.ndarray] = {0: np.float32(alpha * mean) + spread * noise()}
+        for number, (kind, detail, last) in enumerate(chain["program"], start=1):
+            if kind == "noise":
+                known[number] = noise()
+            elif kind == "sum":
+                known[number] = sum(np.float32(weight) * known[i] for i, weight in detail)
+            else:  # the network's prediction for a vector at a step
+                i, k = detail
+                inputs = {"x": known[i], "k": np.array([k]), "condition": condition}
+                (known[number],) = self.graphs["denoiser"](inputs)
+            for i in last:  # not used any more
+                del known[i]
+        return known[len(chain["program"])]
+
+    def _finish(self, paths: np.ndarray, window: Arrays) -> np.ndarray:
+        """Counts as whole numbers, and what is never negative at 0 or above."""
+        if not self.manifest["finish"]:
+            return paths
+        whole = window["whole"] & self.constants["whole"]
+        paths = np.where(whole, paths.round(), paths)
+        return paths.clip(min=np.minimum(window["floor"], self.constants["floor"]))
+
+
+class PathNoise:
+    """timediff's noise by counter (Philox 4x32-10, Box and Muller): see its ``noise.py``.
+
+    Args:
+        seed: of the window.
+        paths: number of each path.
+        dim: length of the vectors.
+    """
+
+    def __init__(self, seed: int, paths: np.ndarray, dim: int):
+        self.key = np.uint64(seed & WORD), np.uint64(seed >> 32)
+        self.paths = paths.astype(np.uint64)[:, None]
+        self.places = np.arange(-(-dim // 4), dtype=np.uint64)
+        self.dim, self.calls = dim, 0
+
+    def __call__(self) -> np.ndarray:
+        """The next vector of each path, ``(n, D)``."""
+        call = np.full_like(self.places, self.calls)
+        self.calls += 1
+        words = philox((self.places, call, self.paths, np.zeros_like(call)), self.key)
+        a, b, c, d = (word.astype(np.float32) for word in words)
+        normal = []
+        for u, v in ((a, b), (c, d)):
+            radius = np.sqrt(np.float32(-2.0) * np.log((u + np.float32(1.0)) * np.float32(2**-32)))
+            angle = v * np.float32(2.0 * np.pi * 2**-32)
+            normal += [radius * np.cos(angle), radius * np.sin(angle)]
+        return np.concatenate(normal, axis=1)[:, : self.dim]
+
+
+def philox(counter: tuple[Any, ...], key: tuple[Any, Any]) -> tuple[np.ndarray, ...]:
+    """Four random 32-bit words for each counter of four words, as uint64."""
+    (a, b, c, d), (k, m) = counter, key
+    low, half = np.uint64(WORD), np.uint64(32)
+    for _ in range(10):
+        first, second = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
+        a, c = (second >> half) ^ b ^ k, (first >> half) ^ d ^ m
+        b, d = second & low, first & low
+        k, m = (k + np.uint64(0x9E3779B9)) & low, (m + np.uint64(0xBB67AE85)) & low
+    return a, b, c, d
+
+
+def calendar(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
+    """Sines and cosines of the calendar fields, ``(len(steps), F)``.
+
+    Args:
+        start: time of step 0.
+        steps: numbers of the steps.
+        rule: how steps are counted and which fields there are, from the manifest.
+    """
+    first, kind, anchor = np.datetime64(start, "s"), rule["kind"], rule["anchor"]
+    moved = steps * rule["multiple"]
+    if kind in ("M", "Q", "Y"):
+        months = moved * {"M": 1, "Q": 3, "Y": 12}[kind]
+        time = (first.astype("M8[M]") + months).astype("M8[s]")
+    elif kind == "B":
+        time = np.busday_offset(first.astype("M8[D]"), moved, roll="forward").astype("M8[s]")
+    elif kind == "W":  # a week is named by its last day
+        day = first.astype("M8[D]")
+        day = day + (anchor - (int(day.astype(int)) + 3)) % 7
+        time = (day + 7 * moved).astype("M8[s]")
+    else:
+        unit = {"D": 86400, "h": 3600, "min": 60, "s": 1}[kind]
+        time = first + (moved * unit).astype("m8[s]")
+    seconds, days, month = time.astype(int), time.astype("M8[D]"), time.astype("M8[M]").astype(int)
+    weekday = (days.astype(int) + 3) % 7
+    thursday = days + (3 - weekday)
+
+    def day_of_year(day: np.ndarray) -> np.ndarray:
+        return (day - day.astype("M8[Y]").astype("M8[D]")).astype(int) + 1
+
+    fields = {
+        "second": seconds % 60,
+        "minute": seconds // 60 % 60,
+        "hour": seconds // 3600 % 24,
+        "dayofweek": weekday,
+        "dayofyear": day_of_year(days),
+        "weekofyear": (day_of_year(thursday) - 1) // 7 + 1,
+        "month": month % 12 + 1,
+        "quarter": (month - (anchor or 0)) % 12 // 3 + 1,
+    }
+    columns = []
+    for name, period in rule["fields"].items():
+        angle = 2 * np.pi * fields[name] / period
+        columns += [np.sin(angle), np.cos(angle)]
+    if not columns:
+        return np.zeros((len(steps), 0), "f4")
+    return np.stack(columns, axis=1).astype("f4")
+
+
+def _scaling(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted and divided by, of each series; see ``network/scaling.py`` of timediff."""
+    nothing = np.zeros(x.shape[1], "f4")
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.nansum(values, 0) / (~np.isnan(values)).sum(0).clip(min=1)
+
+    def positive(scale: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        return np.where(scale > 0, scale, np.where(otherwise > 0, otherwise, 1.0)).astype("f4")
+
+    if name == "none":
+        return nothing, nothing + 1
+    if name == "mean":
+        return nothing, positive(mean(np.abs(x)), nothing)
+    loc = mean(x).astype("f4")
+    deviation = np.sqrt(mean((x - loc) ** 2))
+    deviation = np.where(deviation > 1e-6 * np.abs(loc), deviation, 0.0)
+    scale = positive(deviation, np.abs(loc))
+    if name == "standard":
+        return loc, scale
+    some = np.where(np.isnan(x).all(0), 0.0, x)
+    low, loc, high = np.nanquantile(some, (0.25, 0.5, 0.75), axis=0)
+    return loc.astype("f4"), positive((high - low) / 1.349, scale)
+
+
+def _units(x: np.ndarray, horizon: int, seasonal: list[int]) -> tuple[np.ndarray, ...]:
+    """Unit, change and deviation of each series; see ``store.py`` of timediff."""
+    deviation = _scaling("standard", x)[1]
+
+    def error(distance: int) -> np.ndarray:
+        """Mean absolute change over so many steps; NaN where it is not known."""
+        change = np.abs(x[distance:] - x[: len(x) - distance])
+        known = (~np.isnan(change)).sum(0)
+        mean = np.nansum(change, 0, dtype=np.float64) / known.clip(min=1)
+        return np.maximum(np.where(known > 0, mean, np.nan), 1e-3 * deviation)
+
+    change = error(1)
+    simple = [(change + error(min(horizon, len(x) - 1))) / 2]
+    simple += [error(distance) for distance in seasonal if distance < len(x)]
+    unit = np.where(np.isnan(simple), np.inf, simple).min(0)
+    unit, change = (np.where(np.isfinite(v), v, deviation) for v in (unit, change))
+    return unit.astype("f4"), change.astype("f4"), deviation
+
+
+def _onnx(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(file), **{"providers": ["CPUExecutionProvider"]} | options
+    )
+    kinds = {part.name: "i8" if "int64" in part.type else "f4" for part in session.get_inputs()}
+
+    def call(inputs: Arrays) -> Any:
+        # an input that a graph does not need is not among its inputs
+        return session.run(None, {n: np.asarray(inputs[n], kind) for n, kind in kinds.items()})
+
+    return call
+
+
+def _program(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
+    import torch  # a program of torch.export needs it; an ONNX file does not
+
+    module = torch.export.load(str(file)).module()
+
+    def call(inputs: Arrays) -> Any:
+        parts = (np.ascontiguousarray(inputs[name]) for name in names)
+        parts = (part if part.dtype.kind == "i" else part.astype("f4") for part in parts)
+        with torch.no_grad():
+            outputs = module(*map(torch.from_numpy, parts))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        return [part.numpy() for part in outputs]
+
+    return call
+
+
+def _beside(name: str) -> Any:
+    """The module in the file beside this one, wherever both were copied."""
+    file = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_runner_{name}", file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ImportError(f"{file} is missing: copy it along with {Path(__file__).name}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_history = _beside("history")
