@@ -136,6 +136,9 @@ def test_missing_observations_are_left_out():
     assert np.isfinite(factors).all(axis=None)
     pooled = Recalibration(x[..., [0, 2]], y[..., [0, 2]], pooling=np.inf).factors()
     assert factors[1].to_numpy() == pytest.approx(pooled[0].to_numpy())
+    dead[3, :, 1] = 50.0  # a single window, and an odd one, against ten of all
+    few = Recalibration(x, dead, pooling=10).factors()[1]
+    assert (few < 3 * pooled[0]).all() and (few > pooled[0]).all()
 
 
 def test_bounds_and_whole_numbers_that_all_windows_keep_are_kept():
@@ -145,6 +148,9 @@ def test_bounds_and_whole_numbers_that_all_windows_keep_are_kept():
     after = Recalibration(x, y).apply(x)
     assert (after >= 0).all() and (after[..., 0] == after[..., 0].round()).all()
     assert (after[..., 1] != after[..., 1].round()).any()
+    recalibration = Recalibration(x, y).update(x[0], y[0] - 0.5)
+    assert not recalibration.whole.any()
+    assert recalibration.positive.tolist() == [(y[0, :, 0] >= 0.5).all(), True]
 
 
 def test_forecasts_without_width_do_no_harm():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from timediff.errors import DataError, OptionError
+from timediff.types import Number
 
 LEAST_FACTOR = 0.1  # observations that sit on the median must not squeeze the others to a point
 LEAST_SLOPE = 0.05  # of the map, so that no two values of a path become one
@@ -51,8 +52,8 @@ def ratios(samples: np.ndarray, actuals: np.ndarray, levels: np.ndarray) -> np.n
 
 
 def usable(
-    default: Iterable[float | int],
-    levels: Iterable[float | int] | None,
+    default: Iterable[Number],
+    levels: Iterable[Number] | None,
     actuals: np.ndarray,
     kind: str,
 ) -> list[Any]:
@@ -89,7 +90,7 @@ def factors(
     ratio: np.ndarray,
     levels: np.ndarray,
     groups: list[np.ndarray],
-    pooling: float | int,
+    pooling: Number,
     exchangeable: str,
     left_out: int | None = None,
 ) -> np.ndarray:
@@ -104,7 +105,6 @@ def factors(
         left_out: a window that is not looked at.
     """
     kept = np.delete(ratio, left_out, 0) if left_out is not None else ratio
-    share = len(kept) / (len(kept) + pooling)
     found = np.empty((len(levels), len(groups), ratio.shape[3]))
     for i, level in enumerate(levels):
         for j, steps in enumerate(groups):
@@ -113,10 +113,12 @@ def factors(
             finite = part[np.isfinite(part)]
             # no factor mends a forecast without width: as far as a factor can help
             pooled = _bounded(everything, finite.max(initial=1.0))
-            if share == 0:
+            if np.isinf(pooling):
                 found[i, j] = pooled
                 continue
             own = _bounded(_quantile(part, level, exchangeable), pooled)
+            seen = (~np.isnan(part)).any(1).sum(0)
+            share = seen / np.maximum(seen + pooling, 1e-9)
             found[i, j] = np.exp(share * np.log(own) + (1 - share) * np.log(pooled))
     return found
 

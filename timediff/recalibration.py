@@ -13,6 +13,7 @@ from timediff.errors import DataError, OptionError
 from timediff.results import Forecast, ForecastGroup
 from timediff.scores import reliability
 from timediff.scores.combination import summed
+from timediff.types import Number
 
 LEVELS = (20, 50, 80, 90, 95)
 MARK = "recalibrated"
@@ -51,9 +52,9 @@ class Recalibration:
         actuals: what was observed, ``(W, P, D)``, NaN where it was not; not for a backtest.
         levels: of the intervals that are to hold, in per cent. 20, 50, 80, 90 and 95 if None, as
             far as there are enough windows.
-        pooling: windows that all series together count for beside those of a series itself, when
-            the logarithms of their factors are averaged. 0: each series on its own; ``inf``: the
-            same factors for all.
+        pooling: windows that all series together count for beside those in which a series itself
+            was observed, when the logarithms of their factors are averaged. 0: each series on its
+            own; ``inf``: the same factors for all.
         step_groups: parts of the horizon, of equal length, with factors of their own.
         exchangeable: what is taken to be exchangeable, see above.
         latest: windows at most that :meth:`update` keeps; all if None.
@@ -80,12 +81,12 @@ class Recalibration:
         forecasts: Backtest | Sequence[Forecast] | np.ndarray,
         actuals: np.ndarray | None = None,
         *,
-        levels: Iterable[float | int] | None = None,
-        pooling: float | int = 10,
+        levels: Iterable[Number] | None = None,
+        pooling: Number = 10,
         step_groups: int = 1,
         exchangeable: str = "values",
         latest: int | None = None,
-        rate: float | int = 0,
+        rate: Number = 0,
     ):
         samples, observed, self.columns = _windows(forecasts, actuals)
         if exchangeable not in EXCHANGEABLE:
@@ -100,9 +101,7 @@ class Recalibration:
         self.latest, self.rate = latest, rate
         self.levels = usable(LEVELS, levels, observed, exchangeable)
         self.ratios = ratios(samples, observed, self._shares)
-        self.positive = (samples.min((0, 1, 2)) >= 0) & ~(observed < 0).any((0, 1))
-        whole = (samples == samples.round()).all((0, 1, 2))
-        self.whole = whole & (np.isnan(observed) | (observed == observed.round())).all((0, 1))
+        self.positive, self.whole = _positive(samples, observed), _whole(samples, observed)
         self.drift = np.zeros(len(self.levels))
         self._known: tuple[np.ndarray, np.ndarray] | None = (samples, observed)
         self.saved_coverage: pd.DataFrame | None = None
@@ -196,7 +195,7 @@ class Recalibration:
         own = self._known is not None and np.array_equal(self._known[0], backtest.samples)
         return self.held_out() if own else self.apply(backtest).samples
 
-    def coverage(self, levels: Iterable[float | int] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, in per cent, before and after.
 
         ``after`` is what a window has that the factors have not seen: each is mapped with those of
@@ -261,6 +260,8 @@ class Recalibration:
         # a level of which nothing is known stays
         self.drift += self.rate * np.where(known.any((1, 2)), outside - (1 - self._shares), 0)
         self.ratios = np.concatenate([self.ratios, new])[keep:]
+        self.positive = self.positive & _positive(samples, observed)
+        self.whole = self.whole & _whole(samples, observed)
         return self
 
     def _remember(self, samples: np.ndarray, observed: np.ndarray, keep: int) -> None:
@@ -299,6 +300,21 @@ class Recalibration:
         new._known = None
         new.saved_coverage = None if table is None else pd.DataFrame(table).set_index("level")
         return new
+
+
+def _positive(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Which series are 0 or more, in all paths and observations."""
+    return ~_any_series(samples < 0) & ~_any_series(observed < 0)
+
+
+def _whole(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Which series are whole numbers."""
+    known = np.nan_to_num(observed)
+    return ~_any_series(samples != samples.round()) & ~_any_series(known != known.round())
+
+
+def _any_series(where: np.ndarray) -> np.ndarray:
+    return np.asarray(where.reshape(-1, where.shape[-1]).any(0))
 
 
 def _windows(
