@@ -165,7 +165,7 @@ class ResidualNetwork(TimeGradNetwork):
         losses = [score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
         loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
-        mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+        mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
         loss = loss + score(step * z, step * mu, step * sigma)
@@ -195,7 +195,7 @@ class ResidualNetwork(TimeGradNetwork):
             loc, scale = self.prior(rows)
             z = torch.where(observed[block], (target[block] - loc) / scale, 0.0)
             z = z.clamp(-LIMIT, LIMIT)
-            mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+            mu, sigma = self.dynamics.innovations(z, observed[block], rows.series, rows.calendar)
             e = torch.where(observed[block], (z - mu) / sigma, 0.0)
             parts.append((loc, scale, e))
         loc, scale, e = (by_window(torch.cat(part)) for part in zip(*parts, strict=True))
