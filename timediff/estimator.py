@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pandas as pd
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
-from timediff.checkpoints import check_checkpoint
+from timediff.checkpoints import Curves, check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.feature_spec import FeatureSpec
@@ -172,7 +173,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         with fork, tempfile.TemporaryDirectory() as scratch:
             if self.seed is not None:
                 torch.manual_seed(self.seed)
-            module, trainer = self._fit(
+            module, trainer, curves = self._fit(
                 panels, held_out, spec, from_predictor, ckpt_path, Path(scratch)
             )
         predictor = self.create_predictor(
@@ -183,6 +184,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             # on the kind of device that it was trained on
             device=best_device(trainer.strategy.root_device),
         )
+        predictor.curves = pd.DataFrame(curves.rows)
         return TrainOutput(Identity(), module, trainer, predictor)
 
     # -- how it is done ----------------------------------------------------------------------
@@ -195,7 +197,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: TimeGradPredictor | None,
         ckpt_path: str | None,
         scratch: Path,
-    ) -> tuple[TimeGradModule, pl.Trainer]:
+    ) -> tuple[TimeGradModule, pl.Trainer, Curves]:
         o = self.options
         network = build_network(o, spec, panels[0].values.shape[1])
         if from_predictor is not None:
@@ -213,7 +215,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))
         training = self._training(scratch, Source(store, windows), validation)
-        return training.fit(network, from_predictor is None, ckpt_path)
+        return *training.fit(network, from_predictor is None, ckpt_path), training.curves
 
     def _spec(self, history: int) -> WindowSpec:
         return window_spec(self.options, self.freq, self.prediction_length, history)

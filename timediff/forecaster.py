@@ -23,6 +23,7 @@ from timediff.later import Kept, frequency, scenarios
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Features, Names, Reading, read
 from timediff.recalibration import Recalibration
+from timediff.registry import unknown_name
 from timediff.results import Forecast, ForecastGroup, quantile_columns
 from timediff.scenarios import Given
 from timediff.types import Number
@@ -392,6 +393,39 @@ class Forecaster:
         if isinstance(forecast, ForecastGroup):
             raise OptionError("there are several groups: plot one of predict()'s forecasts")
         return forecast.plot(**options)
+
+    def plot_training(self) -> "matplotlib.figure.Figure":
+        """The losses of training; see :func:`timediff.plot_training.plot_training`.
+
+        Raises:
+            DataError: the forecaster was loaded: the losses are not saved.
+        """
+        from timediff.plot_training import plot_training
+
+        return plot_training(self.predictor.curves)
+
+    def plot_chain(self, series: Sequence[Any] | None = None) -> "matplotlib.figure.Figure":
+        """The reverse chain of the first step, from noise to the joint law of two series.
+
+        See :func:`timediff.plot_training.plot_chain`.
+
+        Args:
+            series: the two series; the first two if None.
+
+        Raises:
+            OptionError: an unknown series, or not two of them.
+        """
+        from timediff.plot_training import plot_chain
+
+        columns = self.columns
+        picks = list(columns[:2]) if series is None else list(series)
+        for name in picks:
+            if name not in columns:
+                raise unknown_name("series", name, [str(column) for column in columns])
+        if len(picks) != 2:
+            raise OptionError("the chain is drawn of two series")
+        numbers = (columns.index(picks[0]), columns.index(picks[1]))
+        return plot_chain(self.predictor, next(iter(self.entries.values())), numbers)
 
     # -- testing -----------------------------------------------------------------------------
 

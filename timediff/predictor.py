@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
@@ -59,6 +60,7 @@ class TimeGradPredictor(PyTorchPredictor):
             device=best_device(device),
         )
         self.spec, self.columns = spec, columns
+        self.curves: pd.DataFrame | None = None  # the losses of its training; not saved
 
     def __reduce__(self) -> Any:
         return type(self), (self.network, self.spec, self.columns, self.device)
