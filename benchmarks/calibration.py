@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.common import NUM_SAMPLES, inputs, targets, write_results
+from benchmarks.common import NUM_SAMPLES, inputs, targets, write, write_results
 from benchmarks.figures import COLORS, FAINT, INK, tidy
 from timediff import Recalibration, TimeGradEstimator
 from timediff.baselines import simple_forecasts
@@ -79,6 +79,9 @@ def main(words: list[str] | None = None) -> None:
                 curves[name, model, variant] = curve
             print(pd.DataFrame(rows[-len(scored) :]).to_string(), flush=True)
     write_results(given.output, "calibration", title(pd.DataFrame(rows)), rows)
+    text = (given.output / "calibration.md").read_text()
+    table = overview(pd.DataFrame(rows))
+    write(given.output / "calibration.md", text.replace("\n\n", f"\n\n{table}\nAll rows:\n\n", 1))
     shown = dict.fromkeys((name, given.preset) for name in given.datasets)
     picture(curves, list(shown)).savefig(given.output / "calibration.png", dpi=110)
 
@@ -177,6 +180,29 @@ def title(rows: pd.DataFrame) -> str:
             f"{new['crps'] / old['crps'] - 1:+.1%})"
         )
     return "Recalibration: coverage of 90 % intervals from " + ", ".join(parts)
+
+
+def overview(rows: pd.DataFrame) -> str:
+    """Coverage of 90 % intervals, mean distance to four levels and CRPS: before, default, rolling.
+
+    The distance is between coverage and level, over 50, 80, 90 and 95 %, in points.
+    """
+    shown = ("before", "default", "rolling")
+    lines = ["| data | model | coverage of 90 % | of the sum | distance | of the sum | CRPS |"]
+    lines += ["|---" * 7 + "|"]
+    for (name, model), part in rows.groupby(["data", "model"], sort=False):
+        table = part.set_index("variant").loc[list(shown)]
+        cells = []
+        for key, scale, digits in (
+            ("coverage90", 100, 1),
+            ("coverage90_sum", 100, 1),
+            ("miscoverage", 100, 1),
+            ("miscoverage_sum", 100, 1),
+            ("crps", 1, 4),
+        ):
+            cells.append(" → ".join(f"{scale * value:.{digits}f}" for value in table[key]))
+        lines.append(f"| {name} | {model} | " + " | ".join(cells) + " |")
+    return "Before → default → rolling:\n\n" + "\n".join(lines) + "\n"
 
 
 def picture(curves: dict[Any, np.ndarray], shown: list[tuple[str, str]]) -> Figure:

@@ -150,7 +150,7 @@ def test_bounds_and_whole_numbers_that_all_windows_keep_are_kept():
     assert (after[..., 1] != after[..., 1].round()).any()
     recalibration = Recalibration(x, y).update(x[0], y[0] - 0.5)
     assert not recalibration.whole.any()
-    assert recalibration.positive.tolist() == [(y[0, :, 0] >= 0.5).all(), True]
+    assert recalibration.positive.tolist() == (y[0] >= 0.5).all(0).tolist()
 
 
 def test_forecasts_without_width_do_no_harm():
