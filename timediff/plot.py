@@ -185,9 +185,6 @@ def _axes(axes: Any, count: int) -> tuple[Any, list[Any]]:
 def _panel(
     ax: Any, forecasts: list[SampleForecast], paths: list[np.ndarray], observed: Any
 ) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.ticker import MaxNLocator
-
     if observed is not None:
         ax.plot(
             observed.index.to_numpy(),
@@ -216,6 +213,14 @@ def _panel(
             if outside.any():
                 style = {"color": OUTSIDE, "ms": 4.5, "label": "outside the 90% band"}
                 ax.plot(index.to_numpy()[outside], y[outside], ".", zorder=5, **style)
+    tidy(ax)
+
+
+def tidy(ax: Any) -> None:
+    """The look that all pictures over time have."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
     locator = AutoDateLocator(maxticks=9)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from timediff.errors import OptionError
-from timediff.plot import BANDS, MEDIAN, OBSERVED, fan_chart
+from timediff.plot import BANDS, MEDIAN, OBSERVED, fan_chart, tidy
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -67,7 +67,7 @@ def plot_paths(
         ):
             ax.plot(time, paths[pick], style, color=color, lw=1.6, zorder=3)
         ax.set_title(title, loc="left", fontsize="medium")
-        _tidy(ax)
+        tidy(ax)
     return figure
 
 
@@ -152,17 +152,3 @@ def _times(forecast: "Forecast", length: int) -> tuple[np.ndarray, pd.DataFrame 
         forecast.to_gluonts().index.to_timestamp().to_numpy(),
         None if past is None or not length else past.iloc[-length:],
     )
-
-
-def _tidy(ax: Any) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.ticker import MaxNLocator
-
-    locator = AutoDateLocator(maxticks=9)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.margins(x=0.01)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", color="#e6e6e6", lw=0.6)
-    ax.set_axisbelow(True)
