@@ -70,9 +70,11 @@ class WhiteNoise(Sampler):
         """There are no steps."""
         raise NotImplementedError
 
-    def sample(self, model: Any, h: Any, noise: Any, start: Any = None) -> torch.Tensor:
+    def sample(
+        self, model: Any, h: Any, noise: Any, start: Any = None, project: Any = None
+    ) -> torch.Tensor:
         """The noise itself."""
-        return noise()
+        return noise() if project is None else project(noise())
 
 
 NO_DIFFUSION = "no diffusion"

@@ -169,7 +169,7 @@ def provenance(rows: pd.DataFrame) -> str:
 
 
 def draw(name: str, rows: pd.DataFrame, output: Path, runs: Path) -> Path | None:
-    """The figure of one data set; None where no paths are stored."""
+    """The figure of one data set; without stored paths the one that is there, or None."""
     from benchmarks.figures import overview
     from benchmarks.suite import load_samples, stored
 
@@ -179,9 +179,9 @@ def draw(name: str, rows: pd.DataFrame, output: Path, runs: Path) -> Path | None
         path = stored(runs, name, model, seed)
         if path.exists():
             drawn[model] = load_samples(path)
-    if not drawn:
-        return None
     picture = output / f"suite_{name}.png"
+    if not drawn:
+        return picture if picture.exists() else None
     overview(name, means(rows), drawn).savefig(picture, dpi=110)
     return picture
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks.ablation import RESULTS, overview
-from tests.test_readme import ROOT, blocks
+from tests.test_readme import CUT, ROOT, blocks
 from timediff import scores
+from timediff.options import PRESETS
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCORES = [page for page in PAGES if page.parent.name == "scores" and page.name != "README.md"]
@@ -22,6 +23,8 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    if page.name == "cookbook.md":
+        monkeypatch.setitem(PRESETS, "fast", {**PRESETS["fast"], **CUT})
     torch.manual_seed(0)
     scope: dict = {}
     for block in blocks(page.read_text()):

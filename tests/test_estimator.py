@@ -381,9 +381,7 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
     config.write_text(text.replace('"format": 4', '"format": 5'))
-    with pytest.raises(
-        SavedModelError, match="format 5, this version of timediff reads 4: upgrade"
-    ):
+    with pytest.raises(SavedModelError, match="reads 4: upgrade"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):

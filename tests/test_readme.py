@@ -11,6 +11,7 @@ from benchmarks.report import summary
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
+CUT = {"max_epochs": 1, "prior_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
 
 
 def blocks(text: str) -> list[str]:
@@ -19,8 +20,7 @@ def blocks(text: str) -> list[str]:
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
-    cut = {"max_epochs": 1, "prior_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
-    monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **cut})
+    monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **CUT})
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())
     assert len(code) >= 3
@@ -28,7 +28,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     for block in code:
         exec(compile(block, "README.md", "exec"), scope)
     assert scope["forecast"].samples.shape == (100, 24, 20)
-    assert scope["total"].shape == (100, 24)
+    assert scope["total"].samples.shape == (100, 24, 1)
     assert (tmp_path / "forecast.png").stat().st_size > 10_000
     assert 0 < scope["scores"]["m_sum_mean_wQuantileLoss"] < 1
     assert "CRPS-sum" in capsys.readouterr().out

@@ -90,7 +90,8 @@ def test_metadata_of_the_installed_package(installed):
     information = installed.metadata
     assert information["Requires-Python"] == ">=3.10"
     assert information["License-Expression"] == "Apache-2.0"
-    extras = {"plot", "baselines", "peers", "export", "sktime", "mlflow", "test", "dev"}
+    extras = {"plot", "baselines", "peers", "frames", "holidays", "export", "sktime", "mlflow"}
+    extras |= {"test", "dev"}
     assert extras == set(information.get_all("Provides-Extra"))
 
 

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from timediff.forecast import JointForecast
     from timediff.forecaster import Forecaster
     from timediff.frames import from_long, from_wide, group_series, to_frame
+    from timediff.holiday import holiday_features
     from timediff.options import Options
     from timediff.predictor import TimeGradPredictor
+    from timediff.recalibration import Recalibration
     from timediff.results import Forecast
+    from timediff.scenarios import Given, Total
 
 __version__ = "0.1.0"
 
@@ -27,17 +30,21 @@ _HOME = {
     "DataError": "errors",
     "Forecast": "results",
     "Forecaster": "forecaster",
+    "Given": "scenarios",
     "JointForecast": "forecast",
     "NoiseSchedule": "diffusion",
     "OptionError": "errors",
     "Options": "options",
+    "Recalibration": "recalibration",
     "SavedModelError": "errors",
     "TimeGradEstimator": "estimator",
     "TimeGradPredictor": "predictor",
+    "Total": "scenarios",
     "TimediffError": "errors",
     "from_long": "frames",
     "from_wide": "frames",
     "group_series": "frames",
+    "holiday_features": "holiday",
     "list_datasets": "datasets",
     "load_dataset": "datasets",
     "to_frame": "frames",
@@ -49,17 +56,21 @@ __all__ = [
     "DataError",
     "Forecast",
     "Forecaster",
+    "Given",
     "JointForecast",
     "NoiseSchedule",
     "OptionError",
     "Options",
+    "Recalibration",
     "SavedModelError",
     "TimeGradEstimator",
     "TimeGradPredictor",
     "TimediffError",
+    "Total",
     "from_long",
     "from_wide",
     "group_series",
+    "holiday_features",
     "list_datasets",
     "load_dataset",
     "to_frame",

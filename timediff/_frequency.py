@@ -42,6 +42,27 @@ def period_alias(freq: str) -> str:
     return _period_alias(_offsets(freq)[0])
 
 
+def plain(freq: str | pd.offsets.BaseOffset) -> str:
+    """The alias of a frequency in whose periods a series can be counted.
+
+    Custom business days and months become business days (days, if a weekend is worked on) and
+    business months: holidays are steps without a value.
+    """
+    try:
+        offset = to_offset(freq)
+    except ValueError:
+        return str(freq)  # a period alias, or an error later
+    if offset.n != 1:
+        return str(freq) if isinstance(freq, str) else offset.freqstr
+    if isinstance(offset, pd.offsets.CustomBusinessDay):
+        return "D" if {"Sat", "Sun"} & set(str(offset.weekmask).split()) else "B"
+    if isinstance(offset, pd.offsets.CustomBusinessMonthEnd):
+        return "BME"
+    if isinstance(offset, pd.offsets.CustomBusinessMonthBegin):
+        return "BMS"
+    return str(freq) if isinstance(freq, str) else offset.freqstr
+
+
 def infer(stamps: pd.DatetimeIndex) -> str:
     """The frequency of sorted, unique timestamps, even where some are missing.
 
@@ -141,6 +162,17 @@ def timestamps(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Dateti
             return periods.start_time
         stamps = _stamp(periods, to_offset(info["freq"])) + pd.Timedelta(info.get("phase", 0))
         return pd.DatetimeIndex(stamps, freq=None)
+
+
+def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
+    """``timestamps`` in the time zone of the table, if it had one."""
+    stamps = timestamps(start, length, info)
+    if info.get("clock") == "local":
+        first = np.ones(len(stamps), dtype=bool)
+        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
+    if "tz" in info:
+        return stamps.tz_localize("UTC").tz_convert(info["tz"])
+    return stamps
 
 
 def _offsets(freq: str) -> list[pd.offsets.BaseOffset]:

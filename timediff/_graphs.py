@@ -40,7 +40,8 @@ class Prior(nn.Module):
 
     def forward(self, *rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows ``[r, ...]``."""
-        return ResidualNetwork._mean([member(Rows(*rows)) for member in self.priors])
+        parts = Rows(*rows)  # type: ignore[arg-type] # which has no features
+        return ResidualNetwork._mean([member(parts) for member in self.priors])
 
 
 class Context(nn.Module):

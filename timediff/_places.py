@@ -47,6 +47,18 @@ def _roots(name: str, root: str | Path | None) -> Iterator[Path]:
     yield cache_folder()  # last, because finding it may take an import
 
 
+def table_places(name: str) -> list[str]:
+    """Where a table may be, relative to a root."""
+    return [f"{name}/data.parquet"]
+
+
+def archive_places(name: str, spec: Archive) -> list[str]:
+    """Where an archive may be, relative to a root, packed or unpacked."""
+    archive = f"{name}.tar.gz"
+    folders = [f for f in (spec.folder, name) if f]
+    return [p for f in folders for p in (f"{f}/{archive}", f"{f}/{name}", f)] + [archive]
+
+
 def missing_table(name: str, table: Table, place: str, looked: list[Path]) -> DataError:
     """The error for a table that is nowhere: what, from where, and where to put it."""
     return DataError(

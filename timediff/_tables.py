@@ -18,6 +18,33 @@ DIALECTS = {
 }
 
 
+def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
+    """The table sorted by time, its rows and columns each there once.
+
+    Raises:
+        DataError: it is empty, its index holds no timestamps, or one of them or a column is twice.
+    """
+    if not len(frame) or not len(frame.columns):
+        raise DataError(f"{title} is empty: {len(frame)} rows × {len(frame.columns)} series")
+    where = "" if title == "the table" else f" of {title}"
+    if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        raise DataError(
+            f"the index{where} holds {frame.index.dtype}, not timestamps: set it with "
+            "frame.set_index(pd.to_datetime(...))"
+        )
+    if frame.index.hasnans:
+        raise DataError(f"row {int(frame.index.isna().argmax())}{where} has no timestamp")
+    if not frame.columns.is_unique:
+        twice = first_of(frame.columns.duplicated(), frame.columns)
+        raise DataError(f"column {twice!r}{where} is twice")
+    if not frame.index.is_monotonic_increasing:
+        frame = frame.sort_index()
+    if not frame.index.is_unique:
+        twice = first_of(frame.index.duplicated(), frame.index)
+        raise DataError(f"timestamp {twice}{where} appears more than once")
+    return frame
+
+
 def read_clock(
     index: pd.DatetimeIndex | pd.PeriodIndex, freq: str | None
 ) -> tuple[pd.DatetimeIndex | pd.PeriodIndex, str, dict[str, Any]]:
@@ -45,8 +72,8 @@ def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:
     return name or tz
 
 
-def read_numbers(series: pd.Series, label: Hashable) -> np.ndarray:
-    """The values of one column as float32, NaN where missing."""
+def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np.ndarray:
+    """The values of one column as float32, NaN where missing; errors say of which kind it is."""
     if dtypes.is_numeric_dtype(series.dtype) and not dtypes.is_complex_dtype(series.dtype):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
@@ -58,7 +85,7 @@ def read_numbers(series: pd.Series, label: Hashable) -> np.ndarray:
         if bad.any():
             value = objects.iloc[int(bad.argmax())]
             raise DataError(
-                f"series {label!r} at {first_of(bad, series.index)}: {value!r} is no number"
+                f"{kind} {label!r} at {first_of(bad, series.index)}: {value!r} is no number"
             )
         values = numbers.to_numpy(dtype=np.float64)
     with np.errstate(over="ignore"):
@@ -67,7 +94,7 @@ def read_numbers(series: pd.Series, label: Hashable) -> np.ndarray:
         where = np.isinf(values)
         value = series.iloc[int(where.argmax())]
         raise DataError(
-            f"series {label!r} at {first_of(where, series.index)}: {value} is infinite or beyond "
+            f"{kind} {label!r} at {first_of(where, series.index)}: {value} is infinite or beyond "
             "what float32 holds; make it NaN if it is missing"
         )
     return values
@@ -81,6 +108,8 @@ def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
         parsed = pd.to_datetime(times, errors="coerce")
     else:
         parsed = times
+    if isinstance(parsed.dtype, pd.ArrowDtype):  # a pivot would keep it, as no index of times
+        parsed = pd.Series(pd.DatetimeIndex(parsed), parsed.index, name=parsed.name)
     bad = parsed.isna().to_numpy()
     if bad.any():
         row = int(bad.argmax())
@@ -88,6 +117,27 @@ def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
             f"series {ids.iloc[row]!r}: {times.iloc[row]!r} is no timestamp (row {row})"
         )
     return parsed
+
+
+def long_columns(frame: pd.DataFrame, columns: list[str], title: str) -> pd.DataFrame:
+    """Columns of a long table, the first two of them its series and its timestamps.
+
+    Raises:
+        DataError: one of them is not there, or holds no timestamps.
+    """
+    lacking = [c for c in columns if c not in frame.columns]
+    if lacking:
+        raise DataError(f"{title} has no column {lacking[0]!r}, only {list(frame.columns)}")
+    ids, time = columns[:2]
+    return frame[columns].assign(**{time: read_times(frame[time], frame[ids])})
+
+
+def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:
+    """Raise a DataError where a long table has two rows of the same series and time."""
+    twice = table.duplicated([ids, time])
+    if twice.any():
+        series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]
+        raise DataError(f"series {series!r} has more than one value at {stamp}")
 
 
 def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:

@@ -9,13 +9,16 @@ import torch
 
 from timediff.baselines import simple_forecasts
 from timediff.errors import DataError, OptionError
-from timediff.reading import Entry, Names
+from timediff.histories import Entry
+from timediff.reading import Names
 from timediff.results import Forecast
 from timediff.scores import coverage, crps, reliability, score_table
-from timediff.types import Tensor
+from timediff.types import Number, Tensor
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+    from timediff.recalibration import Recalibration
 
 MODEL = "timediff"
 
@@ -38,6 +41,7 @@ class Backtest:
     Attributes:
         forecasts: as given.
         actuals: as given.
+        others: as given.
     """
 
     def __init__(
@@ -48,14 +52,14 @@ class Backtest:
     ):
         self.forecasts, self.actuals = list(forecasts), actuals
         self.samples = np.stack([forecast.samples for forecast in self.forecasts])
-        self._others = dict(others or {})
+        self.others = dict(others or {})
 
     def __repr__(self) -> str:
         w, p, d = self.actuals.shape
         return f"<Backtest: {w} windows × {p} steps × {d} series>"
 
     def _paths(self, model: str = MODEL) -> Tensor:
-        return torch.from_numpy(self.samples if model == MODEL else self._others[model])
+        return torch.from_numpy(self.samples if model == MODEL else self.others[model])
 
     @property
     def _target(self) -> Tensor:
@@ -67,7 +71,7 @@ class Backtest:
         See :func:`timediff.scores.score_table`. The first row is timediff; then come the simple
         forecasts, the best CRPS first.
         """
-        models = [MODEL, *self._others]
+        models = [MODEL, *self.others]
         rows = {model: score_table(self._paths(model), self._target) for model in models}
         table = pd.DataFrame(rows).T
         table.index.name = "model"
@@ -85,7 +89,7 @@ class Backtest:
             if target.isnan().all():
                 rows[column] = dict.fromkeys(("crps", "coverage90", "best simple"), np.nan)
                 continue
-            simple = [crps(self._paths(m)[..., [i]], target).item() for m in self._others]
+            simple = [crps(self._paths(m)[..., [i]], target).item() for m in self.others]
             rows[column] = {
                 "crps": crps(self._paths()[..., [i]], target).item(),
                 "coverage90": coverage(self._paths()[..., [i]], target).item(),
@@ -107,7 +111,7 @@ class Backtest:
         index = pd.MultiIndex.from_tuples(keys, names=["group", "start"])
         return pd.DataFrame(rows, index)
 
-    def coverage(self, levels: Iterable[float] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, of the series and of their sum.
 
         Args:
@@ -141,6 +145,14 @@ class Backtest:
                 table.insert(0, "group", [forecast.name] * len(table))
             tables.append(table.rename(columns={"observed": f"actual {names.target}"}))
         return pd.concat(tables, ignore_index=True)
+
+    def plot_calibration(
+        self, recalibration: "Recalibration | None" = None
+    ) -> "matplotlib.figure.Figure":
+        """Reliability and PIT; see :func:`timediff.plot_calibration.plot_calibration`."""
+        from timediff.plot_calibration import plot_calibration
+
+        return plot_calibration(self, recalibration)
 
     def plot(self, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts of the windows of the first group over what was observed.

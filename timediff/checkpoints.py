@@ -1,5 +1,9 @@
-"""Checkpoints of Lightning's: the best weights of a stage, and files to go on from."""
+"""What is kept of training: the best weights of a stage, its losses, files to go on from."""
 
+import math
+from typing import Any
+
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -14,6 +18,32 @@ class BestWeights(ModelCheckpoint):
     def state_key(self) -> str:
         """Another one than the user's checkpoints have."""
         return "timediff-best-weights"
+
+
+class Curves(pl.Callback):
+    """The losses of all epochs of all stages.
+
+    Attributes:
+        rows: ``stage, run, epoch, train_loss, val_loss`` of each epoch.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.run = -1
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Count the runs of a stage."""
+        same = bool(self.rows) and self.rows[-1]["stage"] == module.stage
+        self.run = self.run + 1 if same else 0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note the losses."""
+        losses = trainer.callback_metrics
+        row: dict[str, Any] = {"stage": module.stage, "run": self.run}
+        row["epoch"] = trainer.current_epoch + 1
+        for name in ("train_loss", "val_loss"):
+            row[name] = float(losses.get(name, math.nan))
+        self.rows.append(row)
 
 
 def weights(path: str) -> dict[str, Tensor]:

@@ -20,7 +20,13 @@ from gluonts.dataset.common import MetaData
 from timediff._archives import read_card, read_rows, read_table, stack, verify
 from timediff._download import fetch
 from timediff._frequency import period
-from timediff._places import find, missing_archive, missing_table
+from timediff._places import (
+    archive_places,
+    find,
+    missing_archive,
+    missing_table,
+    table_places,
+)
 from timediff._sources import ARCHIVES, GENERATED, TABLES, Archive
 from timediff.errors import DataError
 from timediff.frames import to_wide
@@ -114,7 +120,7 @@ def load_dataset(
 
         return generate(GENERATED[name])
     if name in TABLES:
-        places = [f"{name}/data.parquet"]
+        places = table_places(name)
         path, looked = find(name, places, root)
         if path is None:
             raise missing_table(name, TABLES[name], places[0], looked)
@@ -122,9 +128,7 @@ def load_dataset(
     if name not in ARCHIVES:
         raise unknown_name("dataset", name, list_datasets())
     spec = ARCHIVES[name]
-    archive = f"{name}.tar.gz"
-    folders = [f for f in (spec.folder, name) if f]
-    places = [p for f in folders for p in (f"{f}/{archive}", f"{f}/{name}", f)] + [archive]
+    places = archive_places(name, spec)
     path, looked = find(name, places, root)
     if path is None:
         if not download:

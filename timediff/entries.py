@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
-from timediff._frequency import period, period_alias
+from timediff._frequency import period, period_alias, stamps_of
 from timediff.errors import DataError
+from timediff.features import Features, read_features
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Panel:
         values: ``(T, D)`` float32, NaN where missing.
         univariate: whether the entry's target had one axis; its forecast has none for series.
         info: as in the entry; ``info["columns"]`` names the series.
+        features: what is known beside the values, or None.
     """
 
     item_id: str | None
@@ -30,12 +32,20 @@ class Panel:
     values: np.ndarray
     univariate: bool
     info: dict[str, Any] | None
+    features: Features | None = None
 
     def name(self, series: int) -> str:
         """A name of one series for a message."""
         columns = (self.info or {}).get("columns")
         column = repr(columns[series]) if columns is not None else f"number {series}"
         return f"series {column}" + (f" of {self.item_id!r}" if self.item_id else "")
+
+    def when(self, step: int) -> str:
+        """The time of a step for a message, in the time zone of its table."""
+        info = self.info or {}
+        if "tz" in info:
+            return str(stamps_of(self.start + step, 1, info)[0])
+        return str(self.start + step)
 
     @property
     def title(self) -> str:
@@ -47,7 +57,7 @@ class Panel:
         empty = np.isnan(self.values).all(axis=0)
         if empty.any():
             raise DataError(
-                f"{self.name(int(empty.argmax()))} has no observation from {self.start} on: "
+                f"{self.name(int(empty.argmax()))} has no observation from {self.when(0)} on: "
                 "leave it out"
             )
 
@@ -57,13 +67,14 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
 
     Args:
         entry: ``start`` and ``target``, ``(D, T)`` or ``(T,)``; NaN is missing, and so is what an
-            ``observed_values`` field of the same shape marks with 0.
+            ``observed_values`` field of the same shape marks with 0. For features see
+            :func:`timediff.features.read_features`.
         position: of the entry in its dataset, for messages.
         freq: the frequency that is expected.
 
     Raises:
         DataError: a field is missing, the target is not numeric or has the wrong number of axes,
-            a value is infinite, or the frequency is another one.
+            a value is infinite, the frequency is another one, or a feature cannot be used.
     """
     item_id = entry.get(FieldName.ITEM_ID)
     name = repr(item_id) if item_id is not None else f"entry number {position}"
@@ -104,7 +115,8 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
             f"{panel.name(column)} has the value {panel.values[time, column]} at {start + time}, "
             "which is infinite in single precision: replace it by NaN if it is missing"
         )
-    return dataclasses.replace(panel, values=single)
+    features = read_features(entry, panel.title, start, *single.shape)
+    return dataclasses.replace(panel, values=single, features=features)
 
 
 def _start(start: Any, name: str, freq: str) -> pd.Period:

@@ -1,5 +1,6 @@
 """TimeGrad as a GluonTS estimator."""
 
+import dataclasses
 import tempfile
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -7,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pandas as pd
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
-from timediff.checkpoints import check_checkpoint
+from timediff.checkpoints import Curves, check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
+from timediff.feature_spec import FeatureSpec
 from timediff.lightning_module import TimeGradModule
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor, best_device
@@ -94,6 +97,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         Args:
             training_data: entries with ``start`` and ``target`` ``(D, T)`` (or ``(T,)``), NaN where
                 missing; several entries of different lengths are welcome; a generator will do.
+                Features in GluonTS's fields are read, see ``docs/covariates.md``.
             validation_data: entries whose last ``prediction_length`` steps decide when to stop and
                 which weights to keep. Without them the end of the training data is held out, see
                 ``validation_windows``.
@@ -103,7 +107,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             kwargs: not used; GluonTS passes some.
 
         Raises:
-            DataError: see :func:`timediff.entries.read_dataset`; or too little history.
+            DataError: see :func:`timediff.entries.read_dataset`; or too little history; or the
+                entries do not all have the same features.
             TrainingError: the loss became infinite or NaN. Whatever else is raised in training is
                 raised here, too.
         """
@@ -151,6 +156,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             check_checkpoint(ckpt_path)
         if from_predictor is None:
             spec = self._spec(max(len(panel.values) for panel in panels))
+            spec = dataclasses.replace(spec, features=FeatureSpec.of(panels))
         elif isinstance(from_predictor, TimeGradPredictor):
             spec = from_predictor.spec
             if (spec.freq, spec.prediction_length) != (self.freq, self.prediction_length):
@@ -160,12 +166,14 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 )
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")
+        for panel in [*panels, *(held_out or [])]:
+            spec.features.check(panel)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         fork = torch.random.fork_rng(devices) if self.seed is not None else nullcontext()
         with fork, tempfile.TemporaryDirectory() as scratch:
             if self.seed is not None:
                 torch.manual_seed(self.seed)
-            module, trainer = self._fit(
+            module, trainer, curves = self._fit(
                 panels, held_out, spec, from_predictor, ckpt_path, Path(scratch)
             )
         predictor = self.create_predictor(
@@ -176,6 +184,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             # on the kind of device that it was trained on
             device=best_device(trainer.strategy.root_device),
         )
+        predictor.curves = pd.DataFrame(curves.rows)
         return TrainOutput(Identity(), module, trainer, predictor)
 
     # -- how it is done ----------------------------------------------------------------------
@@ -188,7 +197,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: TimeGradPredictor | None,
         ckpt_path: str | None,
         scratch: Path,
-    ) -> tuple[TimeGradModule, pl.Trainer]:
+    ) -> tuple[TimeGradModule, pl.Trainer, Curves]:
         o = self.options
         network = build_network(o, spec, panels[0].values.shape[1])
         if from_predictor is not None:
@@ -206,7 +215,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))
         training = self._training(scratch, Source(store, windows), validation)
-        return training.fit(network, from_predictor is None, ckpt_path)
+        return *training.fit(network, from_predictor is None, ckpt_path), training.curves
 
     def _spec(self, history: int) -> WindowSpec:
         return window_spec(self.options, self.freq, self.prediction_length, history)

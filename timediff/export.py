@@ -31,9 +31,10 @@ from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
 from timediff.entries import Panel
 from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.forecaster import Forecaster
+from timediff.histories import aligned
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import aligned, read
+from timediff.reading import read
 from timediff.saving import encode
 from timediff.seasonality import calendar_periods, num_calendar, steps_of
 from timediff.windows import WindowSpec
@@ -135,6 +136,8 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} is there already: give overwrite=True to replace it")
         if not (folder / MANIFEST).is_file():
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
+    if predictor.spec.features:
+        raise OptionError("a model with features cannot be exported: train one without")
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,

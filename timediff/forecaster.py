@@ -2,25 +2,36 @@
 
 import contextlib
 import copy
+import dataclasses
 import logging
+import operator
+import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import torch
 
+from timediff._frequency import plain
 from timediff.backtest import Backtest, cut, run_backtest
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.estimator import TimeGradEstimator
 from timediff.frames import to_wide
+from timediff.histories import Entry, aligned, extended
+from timediff.later import Kept, frequency, scenarios
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import Entry, Names, Reading, aligned, extended, read
+from timediff.reading import Features, Names, Reading, read
+from timediff.recalibration import Recalibration
+from timediff.registry import unknown_name
 from timediff.results import Forecast, ForecastGroup, quantile_columns
+from timediff.scenarios import Given
+from timediff.types import Number
 
 if TYPE_CHECKING:
     import matplotlib.figure
+
+logger = logging.getLogger(__name__)
 
 
 class Forecaster:
@@ -50,22 +61,25 @@ class Forecaster:
         self,
         horizon: int,
         *,
-        freq: str | None = None,
+        freq: str | pd.offsets.BaseOffset | None = None,
         preset: str = "default",
         seed: int | None = None,
         device: str | torch.device = "auto",
         verbose: bool = False,
         **options: Any,
     ):
-        if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer):
-            raise OptionError(f"horizon is {horizon!r}: give the number of steps to forecast")
-        self.horizon, self.freq, self.preset, self.seed = int(horizon), freq, preset, seed
+        self.freq = None if freq is None else plain(freq)
+        self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
         self.device, self.verbose, self.options = device, verbose, options
-        self._estimator(freq or "h")  # a wrong option is an error now, not after reading the data
+        self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
+        self._estimator(
+            self.freq or "h"
+        )  # a wrong option is an error now, not after reading the data
         self._predictor: TimeGradPredictor | None = None
         self.entries: dict[Hashable, Entry] = {}
         self.names, self.grouped = Names(), False
         self.scores: pd.DataFrame | None = None  # of the last backtest, for the model card
+        self.recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         known = f"fitted to {len(self.columns)} series" if self._predictor else "not fitted"
@@ -80,6 +94,10 @@ class Forecaster:
         id_column: str | None = None,
         time_column: str | None = None,
         target_column: str | None = None,
+        known: Any = None,
+        past: Any = None,
+        future: Any = None,
+        static: Any = None,
     ) -> "Forecaster":
         """Train a model of these series, and keep them as the history that forecasts go on from.
 
@@ -91,6 +109,12 @@ class Forecaster:
                 timestamp, target``: the column with the series.
             time_column: the column with the timestamps.
             target_column: the column with the values.
+            known: features that are known ahead: a table, time × features or × (feature, series),
+                that goes on beyond the end of the series; or columns of a long table. This and the
+                next three: for a dict of tables, one for all groups or a dict with the same keys.
+            past: likewise, features that are known of the past only.
+            future: beside a long table, the later rows of its columns that are known ahead.
+            static: a table of what does not change, series × features: numbers or categories.
 
         Returns:
             Itself.
@@ -99,14 +123,22 @@ class Forecaster:
             DataError: the data cannot be read, or are too short; names series and timestamp.
             TrainingError: the training diverged.
         """
-        reading = self._read(
-            data, id_column=id_column, time_column=time_column, target_column=target_column
+        reading = read(
+            data,
+            freq=self.freq,
+            id_column=id_column,
+            time_column=time_column,
+            target_column=target_column,
+            features=Features(known, past, future, static),
         )
         first = next(iter(reading.entries.values()))
+        if self.freq is None:
+            self._say(f"the frequency is {frequency(first)!r}, as the timestamps tell")
         columns = first["info"]["columns"]
         history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
         predictor = self._train(list(history.values()))
         self.take(predictor, history, reading.names, reading.grouped)
+        self.recalibration = None  # it was another model's
         return self
 
     def take(
@@ -128,6 +160,9 @@ class Forecaster:
             "enable_progress_bar": self.verbose,
             **(options.pop("trainer_kwargs", None) or {}),
         }
+        if self.callbacks:
+            own = trainer.get("callbacks") or []
+            trainer["callbacks"] = [*(own if isinstance(own, list) else [own]), *self.callbacks]
         return TimeGradEstimator(
             freq,
             self.horizon,
@@ -146,9 +181,6 @@ class Forecaster:
                 return estimator.train_from(start, entries)
             return estimator.train(entries)
 
-    def _read(self, data: Any, **columns: str | None) -> Reading:
-        return read(data, freq=self.freq, **columns)
-
     @property
     def predictor(self) -> TimeGradPredictor:
         """The trained GluonTS predictor.
@@ -165,6 +197,10 @@ class Forecaster:
         return self.predictor
 
     @property
+    def _kept(self) -> Kept:
+        return Kept(self.entries, self.names, self.freq)
+
+    @property
     def columns(self) -> list[Any]:
         """Labels of the series, in the order of the model."""
         return list(self.predictor.columns or [])
@@ -176,11 +212,18 @@ class Forecaster:
         data: Any = None,
         *,
         num_samples: int = 100,
-        quantiles: Sequence[float] | None = None,
-        level: float | Sequence[float] | None = None,
+        quantiles: Sequence[Number] | None = None,
+        level: Number | Sequence[Number] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         device: str | torch.device | None = None,
+        calibrated: bool | None = None,
+        known: Any = None,
+        past: Any = None,
+        future: Any = None,
+        static: Any = None,
+        given: Any = None,
+        totals: Mapping[Any, Any] | None = None,
     ) -> Forecast | ForecastGroup:
         """Draw joint paths of the steps after the end of the history.
 
@@ -193,30 +236,54 @@ class Forecaster:
             seed: of the paths; the forecaster's own if None.
             batch_size: groups drawn at a time at most; the memory budget decides otherwise.
             device: where to draw this time.
+            calibrated: whether the paths are recalibrated; if None, they are if :meth:`calibrate`
+                was called and nothing is given.
+            known: what has become known ahead of the horizon, if the model was fitted with such
+                features: a table, whose values go before those that were given earlier. This and
+                the next three are those of :meth:`fit`; with ``data``, all that belongs to them.
+            past: likewise, of the past only.
+            future: likewise, as a long table.
+            static: what does not change, of ``data``.
+            given: a scenario: a table, time × some of the series, of values that the horizon is to
+                have; NaN is free, and all else is drawn from the conditional law. For groups a dict
+                of such tables. See ``docs/scenarios.md``.
+            totals: of ``given``, the columns that are sums, each with a list of its series, or with
+                weights: ``{"north": ["a", "b"]}``.
 
         Returns:
             The forecast; for a dict of tables, or several entries, a dict of them.
 
         Raises:
-            DataError: the series are not those of the model.
+            DataError: the series are not those of the model, a feature is not known over the
+                horizon, or what is given cannot be; names series or column and timestamp.
             OptionError: an impossible argument.
-            TimediffError: the forecaster is not fitted.
+            TimediffError: the forecaster is not fitted, or not calibrated.
         """
+        if calibrated and given is not None:
+            raise OptionError("a scenario is not recalibrated: what is given would not hold")
+        if calibrated and self.recalibration is None:
+            raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self._on(device, batch_size)
-        history, names, grouped = self.entries, self.names, self.grouped
-        if data is not None:
-            reading = self._read(data, **self._columns_of(data))
+        features = Features(known, past, future, static)
+        if data is None:
+            history, names, grouped = self._kept.known(features), self.names, self.grouped
+        else:
+            reading = self._kept.read(data, features)
             names, grouped = reading.names, reading.grouped
             history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
-        shown = quantile_columns(quantiles, level)
+        if not history:
+            raise DataError("there is no history: give one with predict(data)")
         drawn = self._draw(
             predictor,
             list(history.items()),
             names,
             num_samples,
             self.seed if seed is None else seed,
-            shown,
+            quantile_columns(quantiles, level),
+            None if given is None else scenarios(given, totals, history, grouped, self.horizon),
         )
+        if self.recalibration is not None and calibrated is not False and given is None:
+            drawn = [self.recalibration.apply(forecast) for forecast in drawn]
         forecasts = ForecastGroup(zip(history, drawn, strict=True))
         return forecasts if grouped else drawn[0]
 
@@ -228,15 +295,17 @@ class Forecaster:
         num_samples: int,
         seed: int | None,
         shown: dict[str, float],
+        given: list[Given | None] | None = None,
     ) -> list[Forecast]:
         """The forecasts after these entries, each with the key of its group."""
-        drawn = predictor.predict([entry for _, entry in known], num_samples, seed)
+        entries = [entry for _, entry in known]
+        drawn = predictor.predict(entries, num_samples, seed, given=given)
         return [
             Forecast(
                 forecast.samples,
                 forecast.start_date,
                 entry["info"]["columns"],
-                info=entry["info"],
+                info=forecast.info,
                 name=key,
                 names=names,
                 history=entry,
@@ -260,14 +329,15 @@ class Forecaster:
             other.batch_size = batch_size
         return other
 
-    def _columns_of(self, data: Any) -> dict[str, str | None]:
-        """The names of a long table's columns, if this one has those that were fitted to."""
-        tables = list(data.values()) if isinstance(data, Mapping) else [data]
-        own = {"id_column": self.names.id, "target_column": self.names.target}
-        found = [set(own.values()) <= set(getattr(table, "columns", ())) for table in tables]
-        return {**own, "time_column": self.names.time} if found and all(found) else {}
-
-    def update(self, data: Any, *, train: bool = False) -> "Forecaster":
+    def update(
+        self,
+        data: Any,
+        *,
+        train: bool = False,
+        known: Any = None,
+        past: Any = None,
+        future: Any = None,
+    ) -> "Forecaster":
         """Append what has been observed since; the next forecast goes on from there.
 
         Args:
@@ -275,6 +345,10 @@ class Forecaster:
                 with the history they replace it, NaN excepted; steps between are missing.
             train: train on from the present weights, on all of the history; without it the model
                 stays as it is.
+            known: what has become known of features, as in :meth:`predict`; this and the next two
+                only if the model was fitted with such. Columns of a long table are found by name.
+            past: likewise, of the past only.
+            future: likewise, as a long table.
 
         Returns:
             Itself.
@@ -283,8 +357,7 @@ class Forecaster:
             DataError: the rows have other series, another frequency, or are of an unknown group.
         """
         predictor = self.predictor
-        freq = self.freq or self._freq()  # a single row has none of its own
-        reading = read(data, freq=freq, **self._columns_of(data))
+        reading = self._kept.read(data, Features(), rows=True)
         history = dict(self.entries)
         keys = list(history)
         for key, entry in reading.entries.items():
@@ -292,14 +365,18 @@ class Forecaster:
             if key not in history:
                 raise DataError(f"there is no group {key!r}: groups are {keys}")
             history[key] = extended(history[key], aligned(entry, self.columns, key))
+        features = Features(known, past, future)
+        history = dataclasses.replace(self._kept, entries=history).known(features)
         if train:
             predictor = self._train(list(history.values()), start=predictor)
         self._predictor, self.entries = predictor, history
         return self
 
-    def _freq(self) -> str:
-        entry = next(iter(self.entries.values()))
-        return str(entry["info"].get("freq", entry["start"].freqstr))
+    def _say(self, message: str) -> None:
+        """Log a message, and with ``verbose`` show it, too."""
+        logger.info(message)
+        if self.verbose:
+            print(message, file=sys.stderr)
 
     def history(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
         """The history that forecasts go on from, as a wide table, or one for each group."""
@@ -317,6 +394,39 @@ class Forecaster:
             raise OptionError("there are several groups: plot one of predict()'s forecasts")
         return forecast.plot(**options)
 
+    def plot_training(self) -> "matplotlib.figure.Figure":
+        """The losses of training; see :func:`timediff.plot_training.plot_training`.
+
+        Raises:
+            DataError: the forecaster was loaded: the losses are not saved.
+        """
+        from timediff.plot_training import plot_training
+
+        return plot_training(self.predictor.curves)
+
+    def plot_chain(self, series: Sequence[Any] | None = None) -> "matplotlib.figure.Figure":
+        """The reverse chain of the first step, from noise to the joint law of two series.
+
+        See :func:`timediff.plot_training.plot_chain`.
+
+        Args:
+            series: the two series; the first two if None.
+
+        Raises:
+            OptionError: an unknown series, or not two of them.
+        """
+        from timediff.plot_training import plot_chain
+
+        columns = self.columns
+        picks = list(columns[:2]) if series is None else list(series)
+        for name in picks:
+            if name not in columns:
+                raise unknown_name("series", name, [str(column) for column in columns])
+        if len(picks) != 2:
+            raise OptionError("the chain is drawn of two series")
+        numbers = (columns.index(picks[0]), columns.index(picks[1]))
+        return plot_chain(self.predictor, next(iter(self.entries.values())), numbers)
+
     # -- testing -----------------------------------------------------------------------------
 
     def backtest(
@@ -329,6 +439,10 @@ class Forecaster:
         num_samples: int = 100,
         seed: int | None = None,
         baselines: bool = True,
+        known: Any = None,
+        past: Any = None,
+        future: Any = None,
+        static: Any = None,
     ) -> Backtest:
         """Forecast the last windows of the history as if they had not been seen.
 
@@ -343,6 +457,10 @@ class Forecaster:
             num_samples: joint paths of each window.
             seed: of the paths; the forecaster's own if None.
             baselines: whether simple forecasts are made, too.
+            known: features of ``data``; this and the next three as in :meth:`fit`.
+            past: likewise.
+            future: likewise.
+            static: likewise.
 
         Raises:
             DataError: too little history for so many windows.
@@ -351,7 +469,7 @@ class Forecaster:
             _ = self.predictor  # not fitted: says so
             reading = Reading(self.entries, self.names, self.grouped)
         else:
-            reading = self._read(data, **self._columns_of(data))
+            reading = self._kept.read(data, Features(known, past, future, static))
         columns = next(iter(reading.entries.values()))["info"]["columns"]
         entries = {key: aligned(e, columns, key) for key, e in reading.entries.items()}
         shown = quantile_columns()
@@ -374,6 +492,37 @@ class Forecaster:
         )
         self.scores = result.scores()
         return result
+
+    def calibrate(
+        self, backtest: Backtest | None = None, *, windows: int = 20, **options: Any
+    ) -> Recalibration:
+        """Fit to past windows what makes the intervals hold; forecasts are mapped with it then.
+
+        The windows are forecast by a model that was trained on what lies before them, as
+        :meth:`backtest` does, not by this one, which has seen them.
+
+        Args:
+            backtest: one of this forecaster that was made already.
+            windows: of the backtest that is made if None is given.
+            options: of :class:`timediff.Recalibration`.
+
+        Returns:
+            The recalibration, kept as ``recalibration``, saved and loaded with the forecaster.
+
+        Raises:
+            DataError: too little history for so many windows, too few windows for a level, or the
+                backtest is of other series.
+        """
+        if backtest is None:
+            backtest = self.backtest(windows=windows, baselines=False)
+        recalibration = Recalibration(backtest, **options)
+        if recalibration.columns != self.columns:
+            raise DataError(
+                f"the backtest has the series {recalibration.columns}, the forecaster "
+                f"{self.columns}"
+            )
+        self.recalibration = recalibration
+        return recalibration
 
     # -- saving ------------------------------------------------------------------------------
 

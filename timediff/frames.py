@@ -15,13 +15,28 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
-from timediff._frequency import locate, timestamps
-from timediff._tables import find_column, first_of, read_clock, read_numbers, read_times
+from timediff._feature_tables import Grid, read_tables
+from timediff._frequency import locate, plain, stamps_of, timestamps
+from timediff._tables import (
+    check_pairs,
+    check_table,
+    find_column,
+    first_of,
+    long_columns,
+    read_clock,
+    read_numbers,
+)
 from timediff.errors import DataError, OptionError
 
 
 def from_wide(
-    frame: pd.DataFrame, *, freq: str | None = None, item_id: str = "frame"
+    frame: pd.DataFrame,
+    *,
+    freq: str | pd.offsets.BaseOffset | None = None,
+    item_id: str = "frame",
+    known: pd.DataFrame | pd.Series | None = None,
+    past: pd.DataFrame | pd.Series | None = None,
+    static: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Turn a wide table (time × series) into a GluonTS dataset of one multivariate entry.
 
@@ -31,33 +46,28 @@ def from_wide(
 
     Args:
         frame: ``DatetimeIndex`` or ``PeriodIndex`` × one numeric column per series. Not changed.
-        freq: pandas offset or period alias; by default inferred, gaps or not.
+        freq: pandas offset or period alias; by default inferred, gaps or not. Custom business days
+            are counted as business days, their holidays are missing.
         item_id: name of the entry.
+        known: features that are known ahead, one a column, stamped like the table and going on
+            ``prediction_length`` steps beyond its end to forecast from there; of each series with
+            columns (feature, series). NaN where missing: before the end of the table it is filled
+            from the past.
+        past: features that are known of the past only, likewise; rows beyond the end are not read.
+        static: features that do not change, one a column, with a row for each series: numbers, or
+            categories (text, categorical, boolean).
 
     Returns:
-        A list of one entry, ``target`` of shape (D, T). ``info["columns"]`` holds the labels.
+        A list of one entry, ``target`` of shape (D, T). ``info["columns"]`` holds the labels,
+        ``info["features"]`` those of the features.
 
     Raises:
-        DataError: no data; a timestamp twice or off the grid; a value that is no finite number.
+        DataError: no data; a timestamp twice or off the grid; a value that is no finite number; a
+            table of features lacks a row or a series, or has one that is not known.
         OptionError: ``freq`` is no frequency.
     """
-    if not len(frame) or not len(frame.columns):
-        raise DataError(f"the table is empty: {len(frame)} rows × {len(frame.columns)} series")
-    if not isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        raise DataError(
-            f"the index holds {frame.index.dtype}, not timestamps: set it with "
-            "frame.set_index(pd.to_datetime(...))"
-        )
-    if frame.index.hasnans:
-        raise DataError(f"row {int(frame.index.isna().argmax())} has no timestamp")
-    if not frame.columns.is_unique:
-        raise DataError(f"column {first_of(frame.columns.duplicated(), frame.columns)!r} is twice")
-    if not frame.index.is_monotonic_increasing:
-        frame = frame.sort_index()
-    if not frame.index.is_unique:
-        twice = first_of(frame.index.duplicated(), frame.index)
-        raise DataError(f"timestamp {twice} appears more than once")
-    stamps, freq, info = read_clock(frame.index, freq)
+    frame = check_table(frame, "the table")
+    stamps, freq, info = read_clock(frame.index, None if freq is None else plain(freq))
     start, rows, layout = locate(stamps, freq, labels=frame.index)
     length, width = int(rows[-1]) + 1, len(frame.columns)
     if length > 1000 * len(frame) and length * width > 10**8:
@@ -69,8 +79,11 @@ def from_wide(
     target = np.full((width, length), np.nan, dtype=np.float32)
     for i, label in enumerate(frame.columns):
         target[i, rows] = read_numbers(frame.iloc[:, i], label)
-    info = {"columns": frame.columns.tolist()} | layout | info
-    return [{"start": start, "target": target, "item_id": item_id, "info": info}]
+    columns, layout = frame.columns.tolist(), layout | info
+    grid = Grid(frame.index, start, rows, length, freq, layout, columns)
+    fields, names = read_tables(grid, known, past, static)
+    info = {"columns": columns} | layout | names
+    return [{"start": start, "target": target, "item_id": item_id, "info": info} | fields]
 
 
 def from_long(
@@ -79,7 +92,11 @@ def from_long(
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
-    freq: str | None = None,
+    freq: str | pd.offsets.BaseOffset | None = None,
+    known: Sequence[str] = (),
+    past: Sequence[str] = (),
+    future: pd.DataFrame | None = None,
+    static: pd.DataFrame | None = None,
 ) -> list[dict[str, Any]]:
     """Turn a long table (one row per series and time) into one multivariate entry.
 
@@ -91,25 +108,47 @@ def from_long(
         time_column: name of the column with the timestamps.
         target_column: name of the column with the values.
         freq: as in ``from_wide``.
+        known: names of the columns with features that are known ahead, of each series.
+        past: names of those that are known of the past only.
+        future: rows after the end, with the columns of series, time and what is known ahead.
+        static: as in ``from_wide``.
 
     Returns:
         As ``from_wide``.
 
     Raises:
-        DataError: a column is missing or ambiguous; a (series, timestamp) pair comes twice; and
-            all that ``from_wide`` raises.
+        DataError: a column is missing or ambiguous; a (series, timestamp) pair comes twice;
+            ``future`` has a series that the table lacks; and all that ``from_wide`` raises.
     """
     given = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
     ids, time, target = (find_column(frame, role, name) for role, name in given.items())
+    if len({ids, time, target}) < 3:
+        raise DataError(
+            f"series, times and values must be three columns, not {ids!r}, {time!r}, {target!r}"
+        )
     if frame[ids].isna().any():
         raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
-    table = frame[[ids, time, target]].assign(**{time: read_times(frame[time], frame[ids])})
-    twice = table.duplicated([ids, time])
-    if twice.any():
-        series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]
-        raise DataError(f"series {series!r} has more than one value at {stamp}")
-    wide = table.pivot(index=time, columns=ids, values=target)
-    return from_wide(wide[table[ids].unique()], freq=freq)
+    table = long_columns(frame, [ids, time, target, *known, *past], "the table")
+    names = table[ids].unique()
+    ahead = table
+    if future is not None:
+        later = long_columns(future, [ids, time, *known], "future")
+        strangers = ~later[ids].isin(names)
+        if strangers.any():
+            raise DataError(f"future: there is no series {later[ids][strangers].iloc[0]!r}")
+        ahead = pd.concat([table[[ids, time, *known]], later], ignore_index=True)
+
+    def wide(long: pd.DataFrame, column: str) -> pd.DataFrame:
+        return long.pivot(index=time, columns=ids, values=column)[names]
+
+    check_pairs(ahead, ids, time)
+    return from_wide(
+        wide(table, target),
+        freq=freq,
+        known=pd.concat({c: wide(ahead, c) for c in known}, axis=1) if known else None,
+        past=pd.concat({c: wide(table, c) for c in past}, axis=1) if past else None,
+        static=static,
+    )
 
 
 def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> list[dict[str, Any]]:
@@ -160,21 +199,12 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
 
 
-def stamp(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
-    """The timestamps of ``length`` steps from ``start``, in the way and zone of the table."""
-    stamps = timestamps(start, length, info)
-    if info.get("clock") == "local":
-        first = np.ones(len(stamps), dtype=bool)
-        return stamps.tz_localize(info["tz"], ambiguous=first, nonexistent="shift_forward")
-    return stamps.tz_localize("UTC").tz_convert(info["tz"]) if "tz" in info else stamps
-
-
 def to_wide(entry: Mapping[str, Any]) -> pd.DataFrame:
     """A multivariate entry as a wide table again, NaN where missing; a copy."""
     info = entry.get("info") or {}
     values = np.atleast_2d(entry["target"]).T
     columns = pd.Index(info.get("columns") or range(values.shape[1]), tupleize_cols=False)
-    return pd.DataFrame(values.copy(), stamp(entry["start"], len(values), info), columns)
+    return pd.DataFrame(values.copy(), stamps_of(entry["start"], len(values), info), columns)
 
 
 def to_frame(
@@ -206,7 +236,7 @@ def to_frame(
     columns = info.get("columns", default)
     if len(columns) != width:
         raise DataError(f"the forecast has {width} series, info['columns'] {len(columns)} names")
-    stamps = stamp(forecast.start_date, len(mean), info)
+    stamps = stamps_of(forecast.start_date, len(mean), info)
     repeat = 1
     if samples:
         if not hasattr(forecast, "samples"):

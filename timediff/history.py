@@ -1,6 +1,11 @@
 """What a window knows of the history before it: gaps filled, and means of the long past."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from timediff.windows import WindowSpec
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
 
@@ -47,6 +52,31 @@ def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
     if limit is not None:
         last = np.where(time - last > limit, time, last)
     return np.take_along_axis(values, last, axis=0)
+
+
+def long_means(
+    values: np.ndarray, spec: "WindowSpec", skipped: int, future: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
+
+    Args:
+        values: the whole entry, ``(T, D)``.
+        spec: what a window holds.
+        skipped: steps that are left out at its begin.
+        future: steps that are added at its end.
+    """
+    rows = spec.pad + len(values) - skipped + future
+    if not spec.lookback:
+        return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
+    past = past_means(values, skipped)
+    past = np.pad(past, ((spec.pad, future), (0, 0)), mode="edge")[:rows]
+    profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
+    for i, season in enumerate(spec.profiles):
+        first = -(-spec.prediction_length // season)
+        mean = seasonal_means(values, season, first, skipped, future)
+        mean = np.pad(mean, ((spec.pad, 0), (0, 0)), constant_values=np.nan)
+        profile[..., i] = np.where(np.isnan(mean), past, mean)
+    return past, profile
 
 
 def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Every option of the model and its training, once: name, default, meaning; and the presets."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import numbers
+import typing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +157,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.lags is not None and not isinstance(self.lags, str):
             object.__setattr__(self, "lags", tuple(sorted(set(map(int, self.lags)))))
+        for field in dataclasses.fields(self):
+            check_kind(field.name, field.type, getattr(self, field.name))
         for name, known in CHOICES.items():
             value = getattr(self, name)
             if isinstance(value, str) and value not in known:
@@ -179,6 +183,33 @@ class Options:
             if name not in known:
                 raise unknown_name("option", name, known)
         return cls(**{**PRESETS[preset], **options})
+
+
+KINDS: dict[Any, Any] = {
+    bool: bool,
+    int: numbers.Integral,
+    float: numbers.Real,
+    str: str,
+    dict: Mapping,
+    type(None): type(None),
+}
+
+
+def check_kind(name: str, annotation: Any, value: Any) -> None:
+    """Raise unless the value is of the kind of its option.
+
+    Raises:
+        OptionError: text where a number is expected, and so on.
+    """
+    kinds = [typing.get_origin(kind) or kind for kind in typing.get_args(annotation)]
+    if typing.get_origin(annotation) is dict or not kinds:
+        kinds = [typing.get_origin(annotation) or annotation]
+    if not all(kind in KINDS for kind in kinds):
+        return  # a plug-in, or lags
+    truth = isinstance(value, bool)  # which Python counts among the numbers
+    if not any(isinstance(value, KINDS[k]) and truth == (k is bool) for k in kinds):
+        names = ["nothing" if kind is type(None) else kind.__name__ for kind in kinds]
+        raise OptionError(f"{name} is {value!r}, expected {' or '.join(names)}")
 
 
 CHOICES: dict[str, Iterable[str]] = {

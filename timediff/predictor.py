@@ -2,11 +2,12 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
@@ -17,7 +18,9 @@ from timediff.entries import Panel, read_entry
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.forecast import JointForecast
 from timediff.network import Batch, TimeGradNetwork
+from timediff.network.scenario import Conditions
 from timediff.saving import load, save
+from timediff.scenarios import Given, align, report
 from timediff.store import SeriesStore
 from timediff.windows import WindowSpec, build_network
 
@@ -57,6 +60,7 @@ class TimeGradPredictor(PyTorchPredictor):
             device=best_device(device),
         )
         self.spec, self.columns = spec, columns
+        self.curves: pd.DataFrame | None = None  # the losses of its training; not saved
 
     def __reduce__(self) -> Any:
         return type(self), (self.network, self.spec, self.columns, self.device)
@@ -111,6 +115,7 @@ class TimeGradPredictor(PyTorchPredictor):
         *,
         sampler: str | Sampler | None = None,
         steps: int | None = None,
+        given: Given | Sequence[Given | None] | None = None,
     ) -> Iterator[JointForecast]:
         """Forecast the ``prediction_length`` steps after the end of each entry.
 
@@ -121,13 +126,18 @@ class TimeGradPredictor(PyTorchPredictor):
                 takes a seed from torch's global generator.
             sampler: draw with another sampler this time; see :meth:`with_sampler`.
             steps: with another number of steps this time.
+            given: values and totals of the horizon that all paths of a forecast have, the rest
+                drawn to fit: one :class:`~timediff.Given` for every entry, or a list with one, or
+                None, for each. ``info["given"]`` of the forecast then says what the scenario is
+                worth; a warning says where it is far outside of the law.
 
         Yields:
             A forecast for each entry, with samples ``(S, P, D)``, or ``(S, P)`` for targets of
             one axis, in the units of the data.
 
         Raises:
-            DataError: an entry does not fit the model, or has a series without any observation.
+            DataError: an entry does not fit the model, or has a series without any observation, or
+                what is given does not fit the entries.
             TimediffError: a path is not finite.
         """
         num_samples = 100 if num_samples is None else num_samples
@@ -143,20 +153,45 @@ class TimeGradPredictor(PyTorchPredictor):
         elif steps is not None:
             o = self.network.options
             other = self.with_sampler(o.sampler, steps, **o.sampler_options)
-        return other._forecasts(dataset, num_samples, seed)
+        return other._forecasts(dataset, num_samples, seed, given)
 
     def _forecasts(
-        self, dataset: Iterable[Any], num_samples: int, seed: int
+        self,
+        dataset: Iterable[Any],
+        num_samples: int,
+        seed: int,
+        given: Given | Sequence[Given | None] | None,
     ) -> Iterator[JointForecast]:
         self.network.eval()
+        scenarios = None if given is None else align(given)
         for chunk in self._chunks(dataset, num_samples):
             panels = [panel for _, panel in chunk]
             batch = self.gather(panels)
             own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
             seeds = torch.tensor([int(state[0] >> 1) for state in own])
+            if scenarios is not None:
+                for panel, part, own_seed in zip(
+                    panels, batch.split(1), seeds.split(1), strict=True
+                ):
+                    yield self._scenario(panel, part, num_samples, own_seed, next(scenarios))
+                continue
             samples = self.network.sample(batch, num_samples, seeds).cpu().numpy()
             for panel, paths in zip(panels, samples, strict=True):
                 yield self._forecast(panel, paths)
+
+    def _scenario(
+        self, panel: Panel, batch: Batch, num_samples: int, seed: torch.Tensor, given: Given | None
+    ) -> JointForecast:
+        """The forecast of one entry, of which something may be given."""
+        if given is None:
+            paths = self.network.sample(batch, num_samples, seed)[0]
+            return self._forecast(panel, paths.cpu().numpy())
+        given.check_shape(self.prediction_length, panel.values.shape[1], panel.title)
+        conditions = Conditions(*(part.to(self.device) for part in given.conditions()))
+        drawn = self.network.scenarios(batch, num_samples, seed, conditions)
+        forecast = self._forecast(panel, drawn.paths.cpu().numpy())
+        forecast.info = {**(forecast.info or {}), "given": report(drawn, given, panel.title)}
+        return forecast
 
     def _chunks(
         self, dataset: Iterable[Any], num_samples: int
@@ -199,6 +234,8 @@ class TimeGradPredictor(PyTorchPredictor):
                         f"column {i} of {panel.title} is {given!r}, but the model was trained with "
                         f"{known!r} there: give the columns in the order {self.columns}"
                     )
+        self.spec.features.check(panel)
+        self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()
 
     def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:
@@ -206,9 +243,10 @@ class TimeGradPredictor(PyTorchPredictor):
         bad = np.argwhere(~np.isfinite(paths))
         if len(bad):
             _, step, series = map(int, bad[0])
+            when = panel.when(len(panel.values) + step)
             raise TimediffError(
-                f"the forecast of {panel.name(series)} at {start + step} is not finite: train "
-                "with bound_samples=True, or with a smaller lr"
+                f"the forecast of {panel.name(series)} at {when} is not finite: train with "
+                "bound_samples=True, or with a smaller lr"
             )
         if panel.univariate:
             paths = paths[:, :, 0]

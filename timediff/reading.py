@@ -6,7 +6,7 @@ handed in is changed.
 """
 
 import datetime
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,9 @@ from pandas.api import types as dtypes
 from timediff._tables import DIALECTS, find_column
 from timediff.errors import DataError
 from timediff.frames import from_long, from_wide, group_series
-from timediff.registry import unknown_name
+from timediff.histories import Entry, with_features
 
 TIME_NAMES = ("ds", "timestamp", "date", "datetime", "time")
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,32 @@ class Names:
     id: str = "series"
     time: str = "timestamp"
     target: str = "value"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is known beside a table; for a dict of tables each may be a dict with the same keys.
+
+    Attributes:
+        known: a table of features that are known ahead, time × features, or × (feature, series);
+            it goes on beyond the end of the series. Of a long table, also a list of its columns.
+        past: likewise, of those that are known of the past only.
+        future: beside a long table, the later rows of its columns that are known ahead.
+        static: a table of what does not change, series × features.
+    """
+
+    known: Any = None
+    past: Any = None
+    future: Any = None
+    static: Any = None
+
+    def __bool__(self) -> bool:
+        return any(part is not None for part in vars(self).values())
+
+    def of(self, key: Hashable) -> "Features":
+        """Those of one group."""
+        parts = vars(self).values()
+        return Features(*(part[key] if isinstance(part, Mapping) else part for part in parts))
 
 
 @dataclass(frozen=True)
@@ -50,10 +75,11 @@ class Reading:
 def read(
     data: Any,
     *,
-    freq: str | None = None,
+    freq: str | pd.offsets.BaseOffset | None = None,
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
+    features: "Features | None" = None,
 ) -> Reading:
     """Read a table, several of them, or a GluonTS dataset.
 
@@ -65,6 +91,7 @@ def read(
         id_column: of a long table, the column with the series.
         time_column: the column with the timestamps; also of a wide table that has them in a column.
         target_column: of a long table, the column with the values.
+        features: what is known beside the values.
 
     Raises:
         DataError: see :func:`timediff.from_wide` and :func:`timediff.from_long`; or the data are
@@ -74,66 +101,26 @@ def read(
     if isinstance(data, Mapping) and not {"start", "target"} <= data.keys():
         if not data:
             raise DataError("the dict of tables is empty")
-        parts = {key: _read_table(table, str(key), freq, columns) for key, table in data.items()}
+        beside = features or Features()
+        try:
+            parts = {
+                key: _read_table(table, str(key), freq, columns, beside.of(key))
+                for key, table in data.items()
+            }
+        except KeyError as error:
+            raise DataError(f"there are no features of group {error}") from None
         names = next(iter(parts.values()))[1]
         return Reading({key: entry for key, (entry, _) in parts.items()}, names, grouped=True)
     if isinstance(data, Mapping) or (
         isinstance(data, Iterable) and not hasattr(data, "columns") and not _is_series(data)
     ):
-        return _read_entries([data] if isinstance(data, Mapping) else list(data))
-    entry, names = _read_table(data, "frame", freq, columns)
-    return Reading({"frame": entry}, names, grouped=False)
-
-
-def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
-    """The entry with its series in this order.
-
-    Raises:
-        DataError: a series is missing, or is not among them.
-    """
-    own = (entry.get("info") or {}).get("columns")
-    if own is None or own == columns:
-        return entry
-    extra = [c for c in own if c not in columns]
-    if extra:
-        error = unknown_name("series", extra[0], [str(c) for c in columns])
-        raise DataError(f"table {name!r}: {error}; leave the column out, or fit with it")
-    for column in columns:
-        if column not in own:
+        if features not in (None, Features()):
             raise DataError(
-                f"table {name!r} has no series {column!r}, which the model was fitted with: add "
-                "it, with NaN where it was not observed"
+                "GluonTS entries hold their features themselves: give no tables of them"
             )
-    order = [own.index(column) for column in columns]
-    info = {**entry["info"], "columns": list(columns)}
-    return {**entry, "target": entry["target"][order], "info": info}
-
-
-def extended(history: Entry, new: Entry) -> Entry:
-    """The history with newer rows; where they overlap the new values win, NaN excepted.
-
-    Raises:
-        DataError: the rows have another frequency, or lie on another grid.
-    """
-    start = history["start"]
-    if new["start"].freq != start.freq:
-        raise DataError(
-            f"the new rows have frequency {new['start'].freqstr!r}, the history {start.freqstr!r}"
-        )
-    if new["info"].get("clock") != history["info"].get("clock"):
-        zones = [entry["info"].get("tz", "none") for entry in (new, history)]
-        raise DataError(f"the new rows have the time zone {zones[0]}, the history {zones[1]}")
-    offset, off_grid = divmod(new["start"].ordinal - start.ordinal, start.freq.n)
-    if off_grid or new["info"].get("phase") != history["info"].get("phase"):
-        raise DataError(f"the new rows start at {new['start']}, between the steps of the history")
-    before = max(0, -offset)
-    old, rows = history["target"], new["target"]
-    length = before + max(old.shape[1], offset + rows.shape[1])
-    target = np.full((len(old), length), np.nan, dtype=np.float32)
-    target[:, before : before + old.shape[1]] = old
-    part = target[:, before + offset : before + offset + rows.shape[1]]
-    np.copyto(part, rows, where=~np.isnan(rows))
-    return {**history, "start": start - before, "target": target}
+        return _read_entries([data] if isinstance(data, Mapping) else list(data))
+    entry, names = _read_table(data, "frame", freq, columns, features or Features())
+    return Reading({"frame": entry}, names, grouped=False)
 
 
 def to_pandas(data: Any) -> pd.DataFrame:
@@ -164,18 +151,64 @@ def _is_series(data: Any) -> bool:
 
 
 def _read_table(
-    data: Any, name: str, freq: str | None, columns: dict[str, str | None]
+    data: Any,
+    name: str,
+    freq: str | pd.offsets.BaseOffset | None,
+    columns: dict[str, str | None],
+    features: Features,
 ) -> tuple[Entry, Names]:
-    frame = to_pandas(data)
+    frame, time_column = to_pandas(data), columns["time_column"]
+    known, past = (_columns_or_table(part) for part in (features.known, features.past))
     if _is_long(frame, columns):
-        (entry,) = from_long(frame, freq=freq, **columns)
-        found = [find_column(frame, role, given) for role, given in columns.items()]
-        return {**entry, "item_id": name}, Names(*found)
-    frame = _indexed(frame, columns["time_column"])
-    (entry,) = from_wide(frame, freq=freq, item_id=name)
-    default = Names()
+        names = Names(*(find_column(frame, role, given) for role, given in columns.items()))
+        static = None if features.static is None else _by_series(features.static, names.id)
+        future = features.future
+        (entry,) = from_long(
+            frame,
+            **columns,  # type: ignore[arg-type]
+            freq=freq,
+            known=known if isinstance(known, list) else (),
+            past=past if isinstance(past, list) else (),
+            future=None if future is None else to_pandas(future),
+            static=static,
+        )
+        known, past = (None if isinstance(part, list) else part for part in (known, past))
+        return with_features({**entry, "item_id": name}, known, past), names
+    for part in (known, past, features.future):
+        if isinstance(part, list) or part is features.future is not None:
+            raise DataError(
+                "a wide table has no columns for features: give tables known= and past="
+            )
+    frame, default = indexed(frame, time_column), Names()
+    (entry,) = from_wide(
+        frame,
+        freq=freq,
+        item_id=name,
+        known=None if known is None else indexed(known, None),
+        past=None if past is None else indexed(past, None),
+        static=None if features.static is None else _by_series(features.static, default.id),
+    )
     series = frame.columns.name or default.id
     return entry, Names(str(series), str(frame.index.name or default.time))
+
+
+def _columns_or_table(given: Any) -> Any:
+    """Names of columns as a list; anything else as a table of pandas; or None."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, Sequence):
+        return list(given)
+    return to_pandas(given)
+
+
+def _by_series(static: Any, id_column: str) -> pd.DataFrame:
+    """A table of what does not change, its rows labelled by series."""
+    frame = to_pandas(static)
+    if isinstance(frame.index, pd.RangeIndex) and id_column in frame.columns:
+        return frame.set_index(id_column)
+    return frame
 
 
 def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
@@ -186,7 +219,7 @@ def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
     return all(any(name in frame.columns for name in DIALECTS[role]) for role in roles)
 
 
-def _indexed(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
+def indexed(frame: pd.DataFrame, time_column: str | None = None) -> pd.DataFrame:
     """A wide table with its timestamps as the index."""
     if time_column is None:
         if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from timediff._frequency import stamps_of
 from timediff.errors import DataError, OptionError
-from timediff.frames import stamp, to_wide
-from timediff.reading import Entry, Names, aligned, read
+from timediff.frames import to_wide
+from timediff.histories import Entry, aligned
+from timediff.reading import Names, read
 from timediff.registry import unknown_name
+from timediff.types import Number
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -66,13 +69,13 @@ class Forecast:
     @property
     def index(self) -> pd.DatetimeIndex:
         """The timestamps of the horizon, in the way and the time zone of the caller's table."""
-        stamps = stamp(self.start, self.samples.shape[1], self.info)
+        stamps = stamps_of(self.start, self.samples.shape[1], self.info)
         return stamps.rename(self.names.time)
 
     @property
     def cutoff(self) -> pd.Timestamp:
         """The last timestamp before the horizon."""
-        return stamp(self.start - 1, 1, self.info)[0]
+        return stamps_of(self.start - 1, 1, self.info)[0]
 
     def plain_history(self) -> pd.DataFrame | None:
         """The history, if it is kept, by the clock that its periods count: no zone, no phase."""
@@ -98,7 +101,7 @@ class Forecast:
         """The standard deviation of the paths, time × series."""
         return self._wide(self.samples.std(0, dtype=np.float64))
 
-    def quantile(self, q: float) -> pd.DataFrame:
+    def quantile(self, q: Number) -> pd.DataFrame:
         """A quantile of the paths, linearly interpolated, time × series.
 
         Raises:
@@ -106,15 +109,15 @@ class Forecast:
         """
         return self._wide(np.quantile(self.samples.astype(np.float64), _level(q), axis=0))
 
-    def interval(self, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def interval(self, level: Number) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Lower and upper end of the central interval of a level in per cent, such as 90."""
         low, high = _ends(level)
         return self.quantile(low), self.quantile(high)
 
     def to_frame(
         self,
-        quantiles: Sequence[float] | None = None,
-        level: float | Sequence[float] | None = None,
+        quantiles: Sequence[Number] | None = None,
+        level: Number | Sequence[Number] | None = None,
         samples: bool = False,
     ) -> pd.DataFrame:
         """A long table, its first columns named as the caller's.
@@ -165,7 +168,10 @@ class Forecast:
         return xarray.DataArray(
             self.samples,
             dims=("sample", "time", "series"),
-            coords={"time": times, "series": [str(column) for column in self.columns]},
+            coords={
+                "time": times.rename("time"),
+                "series": [str(column) for column in self.columns],
+            },
             name=str(self.name),
             attrs={"time_zone": str(index.tz)} if index.tz is not None else {},
         )
@@ -190,6 +196,12 @@ class Forecast:
             history=history,
             shown=self.shown,
         )
+
+    def with_samples(self, samples: np.ndarray, info: dict[str, Any] | None = None) -> "Forecast":
+        """The same forecast with other paths ``(S, P, D)``, and more in its ``info``."""
+        new = self._like(samples, self.columns, self.history)
+        new.info |= info or {}
+        return new
 
     def __getitem__(self, columns: Any) -> "Forecast":
         """The forecast of some series: ``forecast["a"]`` or ``forecast[["a", "b"]]``."""
@@ -247,23 +259,45 @@ class Forecast:
         return self._like(samples, names, history)
 
     def constrain(
-        self, lower: float | None = None, upper: float | None = None, integer: bool = False
+        self,
+        lower: Number | Mapping[Any, Any] | None = None,
+        upper: Number | Mapping[Any, Any] | None = None,
+        integer: bool | Sequence[Any] = False,
     ) -> "Forecast":
         """The same paths cut off at bounds, or rounded to whole numbers.
 
         The default model keeps the bounds it can see by itself: where all of the history is whole
         numbers, or never negative, so are the paths.
 
+        Args:
+            lower: of all series, or of some: ``{"a": 0}``.
+            upper: likewise.
+            integer: whether all series are whole numbers, or a list of those that are.
+
         Raises:
-            OptionError: the bounds are in the wrong order.
+            OptionError: the bounds are in the wrong order or leave no whole number, or an unknown
+                series.
         """
-        if lower is not None and upper is not None and lower > upper:
-            raise OptionError(f"lower {lower} is above upper {upper}")
-        samples = self.samples.round() if integer else self.samples
-        if integer:  # the whole numbers within the bounds
-            lower = None if lower is None else float(np.ceil(lower))
-            upper = None if upper is None else float(np.floor(upper))
-        return self._like(np.clip(samples, lower, upper), self.columns, self.history)
+        low, high = self._bounds(lower, -np.inf), self._bounds(upper, np.inf)
+        whole = np.zeros(len(self.columns), bool)
+        picks = self.columns if integer is True else list(integer or ())
+        whole[[self._position(column) for column in picks]] = True
+        low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
+        for column, least, most in zip(self.columns, low, high, strict=True):
+            if not least <= most:
+                raise OptionError(f"{column!r}: lower {lower} is above upper {upper}, or no number")
+        samples = np.where(whole, self.samples.round(), self.samples)
+        kept = np.clip(samples, low, high).astype(self.samples.dtype)
+        return self.with_samples(kept)
+
+    def _bounds(self, given: Number | Mapping[Any, Any] | None, default: float) -> np.ndarray:
+        """A bound for each series."""
+        if not isinstance(given, Mapping):
+            return np.full(len(self.columns), default if given is None else float(given))
+        bounds = np.full(len(self.columns), default)
+        for column, value in given.items():
+            bounds[self._position(column)] = value
+        return bounds
 
     # -- beside what happened ----------------------------------------------------------------
 
@@ -327,9 +361,21 @@ class Forecast:
 
         options.setdefault("history", self.plain_history())
         if actuals is not None:
-            stamps = stamp(self.start, self.samples.shape[1], {})
+            stamps = stamps_of(self.start, self.samples.shape[1], {})
             options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
         return fan_chart(self.to_gluonts(), **options)
+
+    def plot_paths(self, n: int = 3, **options: Any) -> "matplotlib.figure.Figure":
+        """The paths, some of them in colour; see :func:`timediff.plot_joint.plot_paths`."""
+        from timediff.plot_joint import plot_paths
+
+        return plot_paths(self, n, **options)
+
+    def plot_total(self, groups: Any = None, actuals: Any = None) -> "matplotlib.figure.Figure":
+        """What totals may come to; see :func:`timediff.plot_joint.plot_total`."""
+        from timediff.plot_joint import plot_total
+
+        return plot_total(self, groups, actuals)
 
 
 class ForecastGroup(dict[Hashable, Forecast]):
@@ -341,6 +387,10 @@ class ForecastGroup(dict[Hashable, Forecast]):
         table = pd.concat(tables, names=["group", None])
         return table.reset_index(level="group").reset_index(drop=True)
 
+    def constrain(self, **options: Any) -> "ForecastGroup":
+        """The same for each group; see :meth:`Forecast.constrain`."""
+        return ForecastGroup({key: one.constrain(**options) for key, one in self.items()})
+
     def score(self, actuals: Mapping[Hashable, Any]) -> pd.DataFrame:
         """Scores of each group, a row each."""
         missing = [key for key in self if key not in actuals]
@@ -350,7 +400,7 @@ class ForecastGroup(dict[Hashable, Forecast]):
 
 
 def quantile_columns(
-    quantiles: Sequence[float] | None = None, level: float | Sequence[float] | None = None
+    quantiles: Sequence[Number] | None = None, level: Number | Sequence[Number] | None = None
 ) -> dict[str, float]:
     """Names of columns of a table, and the quantile in each.
 
@@ -371,13 +421,13 @@ def quantile_columns(
     return columns
 
 
-def _level(q: float) -> float:
+def _level(q: Number) -> float:
     if not 0 <= q <= 1:
         raise OptionError(f"quantiles: {q} is not in [0, 1]")
     return float(q)
 
 
-def _ends(level: float) -> tuple[float, float]:
+def _ends(level: Number) -> tuple[float, float]:
     if not 0 < level < 100:
         raise OptionError(f"level: {level} is not between 0 and 100 per cent")
     return (1 - level / 100) / 2, (1 + level / 100) / 2

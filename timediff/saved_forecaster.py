@@ -15,17 +15,21 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from timediff._frequency import period
+from timediff._frequency import period, stamps_of
 from timediff.errors import SavedModelError, TimediffError
-from timediff.frames import stamp
+from timediff.features import CATEGORY, KNOWN, PAST, REAL
+from timediff.histories import Entry
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import Entry, Names
+from timediff.reading import Names
+from timediff.recalibration import Recalibration
 from timediff.saving import CONFIG, load, save
 
 if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
 
+FIELDS = ("target", KNOWN, PAST, REAL, CATEGORY)
 HISTORY, CARD = "history.safetensors", "README.md"
+RECALIBRATION = "recalibration."
 
 
 def save_forecaster(
@@ -39,7 +43,16 @@ def save_forecaster(
         if not (path / CONFIG).is_file():
             raise SavedModelError(f"{path} is no saved forecaster, and is left alone")
     entries = forecaster.entries if with_history else {}
-    tensors = {f"group{i}": entry["target"] for i, entry in enumerate(entries.values())}
+    tensors = {
+        f"{i}.{field}": np.asarray(entry[field])
+        for i, entry in enumerate(entries.values())
+        for field in FIELDS
+        if entry.get(field) is not None
+    }
+    description = None
+    if forecaster.recalibration is not None:
+        description, arrays = forecaster.recalibration.state()
+        tensors |= {RECALIBRATION + name: array for name, array in arrays.items()}
     history = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
     extra = {
         "freq": forecaster.freq,
@@ -49,6 +62,7 @@ def save_forecaster(
         "names": list(dataclasses.astuple(forecaster.names)),
         "grouped": forecaster.grouped,
         "groups": [_group(key, entry) for key, entry in entries.items()],
+        "recalibration": description,
         "history_sha256": hashlib.sha256(history).hexdigest(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +99,7 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
     try:
         tensors = safetensors.numpy.load(content)
         entries = {
-            group["key"]: _entry(group, tensors[f"group{i}"])
-            for i, group in enumerate(extra["groups"])
+            group["key"]: _entry(group, i, tensors) for i, group in enumerate(extra["groups"])
         }
         forecaster = Forecaster(
             saved.spec.prediction_length,
@@ -98,6 +111,13 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
         )
         predictor = TimeGradPredictor(saved.network, saved.spec, saved.columns, device)
         forecaster.take(predictor, entries, Names(*extra["names"]), extra["grouped"])
+        if extra.get("recalibration") is not None:
+            arrays = {
+                name.removeprefix(RECALIBRATION): array
+                for name, array in tensors.items()
+                if name.startswith(RECALIBRATION)
+            }
+            forecaster.recalibration = Recalibration.from_state(extra["recalibration"], arrays)
     except (KeyError, TypeError, ValueError, TimediffError) as error:
         raise SavedModelError(f"{path / CONFIG} does not describe a forecaster: {error}") from error
     return forecaster
@@ -115,12 +135,13 @@ def _group(key: Hashable, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _entry(group: dict[str, Any], target: np.ndarray) -> Entry:
+def _entry(group: dict[str, Any], number: int, tensors: dict[str, np.ndarray]) -> Entry:
+    fields = {f: tensors[f"{number}.{f}"] for f in FIELDS if f"{number}.{f}" in tensors}
     ordinal, freq = group["start"]
     start = pd.Period(ordinal=ordinal, freq=period("2000-01-01", freq).freq)
     return {
         "start": start,
-        "target": target,
+        **fields,
         "item_id": group["item_id"],
         "info": {**group["info"], "columns": group["columns"]},
     }
@@ -145,7 +166,7 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
     for key, entry in entries.items():
         values = entry["target"]
         first, last = (
-            stamp(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
+            stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
         )
         missing = float(np.isnan(values).mean())
         lines += ["", f"## History of `{key}`", "", f"{values.shape[1]} steps, {first} to {last}, "]
@@ -166,4 +187,10 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
         ]
         for name, row in table.iterrows():
             lines.append(f"| {name} | " + " | ".join(f"{value:.4g}" for value in row) + " |")
+    if forecaster.recalibration is not None and len(forecaster.recalibration.ratios) > 1:
+        table = forecaster.recalibration.coverage().reset_index()
+        lines += ["", "## Per cent within central intervals before and after recalibration", ""]
+        lines += ["| " + " | ".join(table.columns) + " |", "| --- " * len(table.columns) + "|"]
+        for row in table.to_numpy():
+            lines.append("| " + " | ".join(f"{value:.4g}" for value in row) + " |")
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ import pandas as pd
 import safetensors.torch
 
 from timediff.errors import SavedModelError, TimediffError
+from timediff.feature_spec import FeatureSpec
 from timediff.network import TimeGradNetwork
 from timediff.options import Options
 from timediff.windows import WindowSpec, build_network
@@ -62,7 +63,7 @@ def save(
     config = {
         "format": FORMAT,
         "options": dataclasses.asdict(network.options),
-        "spec": dataclasses.asdict(spec),
+        "spec": {**dataclasses.asdict(spec), "features": spec.features.to_json()},
         "target_dim": network.target_dim,
         "columns": None if columns is None else encode(columns),
         "extra": encode(extra or {}),
@@ -106,7 +107,8 @@ def load(path: Path) -> Saved:
     try:
         spec = config["spec"]
         offsets = {name: tuple(spec[name]) for name in ("lags", "seasonal", "profiles")}
-        spec = WindowSpec(**{**spec, **offsets})
+        features = FeatureSpec.from_json(spec.get("features", {}))
+        spec = WindowSpec(**{**spec, **offsets, "features": features})
         network = build_network(Options(**config["options"]), spec, config["target_dim"])
         network.load_state_dict(safetensors.torch.load(weights))
         return Saved(network, spec, decode(config["columns"]), decode(config["extra"]))
@@ -115,6 +117,7 @@ def load(path: Path) -> Saved:
 
 
 def checksum(config: dict[str, Any]) -> str:
+    """Of everything in a configuration but the checksum itself."""
     rest = {key: value for key, value in config.items() if key != "config_sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 

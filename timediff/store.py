@@ -4,13 +4,16 @@ All entries lie one after another on one time axis; a batch is a gather of rows 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from timediff.entries import Panel
-from timediff.history import fill_gaps, past_means, seasonal_means
-from timediff.network.batch import Batch, RowBatch, Rows
+from timediff.feature_store import FeatureStore
+from timediff.history import fill_gaps, long_means
+from timediff.network.batch import Batch, RowBatch, Rows, Static
+from timediff.network.prior import soften
 from timediff.network.scaling import SCALERS, Affine
 from timediff.seasonality import calendar
 from timediff.types import Float, Int, Tensor
@@ -42,7 +45,7 @@ class SeriesStore:
             skipped = future = 0
             if for_forecast:
                 skipped, future = max(0, len(values) - spec.reach), spec.prediction_length
-            means.append(self._means(values, skipped, future))
+            means.append(long_means(values, spec, skipped, future))
             start, length = start + skipped, pad + len(values) - skipped + future
             self.lengths.append(len(values) - skipped)
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
@@ -60,6 +63,7 @@ class SeriesStore:
         known = [torch.cat(part) for part in zip(*moments, strict=True)]
         self.loc, self.scale, self.floor, self.whole = known[:4]
         self.deviation, self.unit, self.change = known[4:]
+        self.features = FeatureStore(panels, spec, for_forecast) if spec.features else None
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
 
@@ -68,30 +72,8 @@ class SeriesStore:
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
                 setattr(self, name, value.to(device))
-
-    def _means(
-        self, values: np.ndarray, skipped: int, future: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
-
-        Args:
-            values: the whole entry.
-            skipped: steps that are left out at its begin.
-            future: steps that are added at its end.
-        """
-        spec = self.spec
-        rows = spec.pad + len(values) - skipped + future
-        if not spec.lookback:
-            return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
-        past = past_means(values, skipped)
-        past = np.pad(past, ((spec.pad, future), (0, 0)), mode="edge")[:rows]
-        profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
-        for i, season in enumerate(spec.profiles):
-            first = -(-spec.prediction_length // season)
-            mean = seasonal_means(values, season, first, skipped, future)
-            mean = np.pad(mean, ((spec.pad, 0), (0, 0)), constant_values=np.nan)
-            profile[..., i] = np.where(np.isnan(mean), past, mean)
-        return past, profile
+        if self.features is not None:
+            self.features.to(device)
 
     def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, ...]:
         """What is known of each series as a whole, each ``[1, D]``."""
@@ -134,14 +116,29 @@ class SeriesStore:
         return Batch(
             target=target,
             observed=observed,
-            calendar=self.calendar[rows],
+            calendar=self._known(rows, first),
             lags=self.values[rows.unsqueeze(2) - self._lags],
             loc=affine.loc,
             scale=affine.scale,
             floor=self.floor[entry].unsqueeze(1),
             whole=self.whole[entry].unsqueeze(1),
+            static=self._static(entry),
             rows=self._pasts(entry, first) if spec.lookback else None,
         )
+
+    def _known(self, rows: Int[Tensor, "b t"], first: Int[Tensor, "b"]) -> Float[Tensor, "b t f"]:
+        """What is known of all series together at these rows of windows with these horizons."""
+        calendar = self.calendar[rows]
+        if self.features is None:
+            return calendar
+        return torch.cat([calendar, self.features.joint(rows, first)], dim=-1)
+
+    def _static(self, entry: Int[Tensor, "b"]) -> Static | None:
+        """What does not change, of all series of these entries, for a network of levels."""
+        if self.features is None or self.spec.lookback:
+            return None
+        series = torch.arange(self.values.shape[1], device=entry.device)
+        return self.features.static(entry.unsqueeze(1), series)
 
     def _pasts(self, entry: Int[Tensor, "b"], first: Int[Tensor, "b"]) -> Rows:
         """Rows of all blocks and all series of windows."""
@@ -152,17 +149,33 @@ class SeriesStore:
         recent = torch.arange(-spec.lookback, 0, device=device)
         horizon = origin.unsqueeze(1) + torch.arange(p, device=device)
         seasonal = self.values[horizon.unsqueeze(2) - self._seasonal]  # [n, p, a, d]
+        series = torch.arange(d, device=device).repeat(len(origin))
         return Rows(
             recent=self.values[origin.unsqueeze(1) + recent].transpose(1, 2).flatten(0, 1),
             seasonal=seasonal.permute(0, 3, 1, 2).flatten(0, 1),
             profile=self.profile[horizon].transpose(1, 2).flatten(0, 1),
             past=self.past[origin].flatten(),
-            calendar=self.calendar[horizon].repeat_interleave(d, dim=0),
-            series=torch.arange(d, device=device).repeat(len(origin)),
+            series=series,
+            **self._beside(
+                self.calendar[horizon].repeat_interleave(d, dim=0),
+                entry.repeat_interleave(len(blocks) * d),
+                origin.repeat_interleave(d),
+                series,
+            ),
             **self._own(entry.repeat_interleave(len(blocks))),
         )
 
-    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Tensor]:
+    def _beside(
+        self, calendar: Float[Tensor, "r p f"], entry: Tensor, origin: Tensor, series: Tensor
+    ) -> dict[str, Any]:
+        """Calendar and features of the pasts of these series up to these rows."""
+        if self.features is None:
+            return {"calendar": calendar}
+        features = self.features.gather(entry, origin, series)
+        known = torch.cat([calendar, soften(features.horizon)], dim=-1)
+        return {"calendar": known, "features": features}
+
+    def _own(self, entry: Tensor, series: Tensor | None = None) -> dict[str, Any]:
         """What is known as a whole of these series, or of all series of these entries."""
         tables = {
             "unit": self.unit,
@@ -188,8 +201,8 @@ class SeriesStore:
             seasonal=self.values[horizon.unsqueeze(2) - self._seasonal, column.unsqueeze(2)],
             profile=self.profile[horizon, column],
             past=self.past[first, series],
-            calendar=self.calendar[horizon],
             series=series,
+            **self._beside(self.calendar[horizon], entry, first, series),
             **self._own(entry, series),
         )
         return RowBatch(rows, self.values[horizon, column], self.observed[horizon, column])

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
-from timediff.checkpoints import BestWeights, weights
+from timediff.checkpoints import BestWeights, Curves, weights
 from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
@@ -52,6 +52,7 @@ class Training:
         self.train, self.held_out = train, held_out
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.steps = sum(train.store.lengths)
+        self.curves = Curves()
         callbacks = trainer_kwargs.get("callbacks") or []
         self.callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         # as they are before they have seen anything
@@ -224,7 +225,7 @@ class Training:
         o = self.options
         given = {**self.trainer_kwargs}
         given.pop("callbacks", None)
-        callbacks = [*self.callbacks]
+        callbacks = [*self.callbacks, self.curves]
         if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
             callbacks = [

@@ -9,7 +9,9 @@ Axis names used in every signature of the package:
 ``p``  steps of the horizon (``prediction_length``)
 ``d``  series (``target_dim``)
 ``l``  lags
-``f``  calendar features
+``f``  calendar features, and those known ahead
+``k``  features known ahead
+``g``  features known of the past only
 ``h``  width of the condition (the state of the RNN)
 =====  ==========================================================================
 
@@ -21,3 +23,5 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 __all__ = ["Bool", "Float", "Int", "Tensor"]
+
+Number = int | float  # what a caller may write for a number

@@ -1,10 +1,14 @@
 """What a window of the data holds, and the network for windows of this kind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from timediff.network import Dynamics, LevelNetwork, ResidualNetwork, TimeGradNetwork
+from timediff.feature_spec import FeatureSpec
+from timediff.network import Dynamics, FeatureSizes, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.options import Options
 from timediff.seasonality import num_calendar
+
+LEAST_FEATURE_STEPS = 16  # of the past, where the history has them
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class WindowSpec:
         profiles: lengths of the seasons of which it reads the mean of many values.
         level: latest values over which it takes the level.
         yearly: whether the day of the year is among the calendar features.
+        features: what is known beside the values.
     """
 
     freq: str
@@ -38,6 +43,7 @@ class WindowSpec:
     profiles: tuple[int, ...] = ()
     level: int = 1
     yearly: bool = False
+    features: FeatureSpec = field(default_factory=FeatureSpec)
 
     @property
     def pad(self) -> int:
@@ -54,6 +60,11 @@ class WindowSpec:
         """How many steps of the past a forecast looks back to."""
         return self.pad + (self.season or 0)
 
+    @property
+    def feature_steps(self) -> int:
+        """How many of the latest values of features the encoder of a prior reads."""
+        return min(self.lookback, max(self.level, LEAST_FEATURE_STEPS))
+
     def floats(self, num_samples: int) -> int:
         """About how many numbers one forecast takes per series: history, pasts, paths."""
         p = self.prediction_length
@@ -62,16 +73,34 @@ class WindowSpec:
         if self.lookback:
             step = len(self.seasonal) + len(self.profiles)
             pasts = 2 * len(self.blocks) * (self.lookback + p * step) + p * Dynamics.WIDTH
+        known, past = self.features.known.size, self.features.past.size
+        tables = 2 + len(self.profiles) if self.lookback else 1
+        history += (self.reach + p) * (tables * known + past)
+        if self.lookback:
+            each = known * (self.lookback + p * (step + 1)) + past * self.feature_steps
+            pasts += 3 * len(self.blocks) * each
         return history + pasts + 3 * num_samples * p
 
 
 def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGradNetwork:
     """The network for windows of this kind; the one place where sizes are handed over."""
-    sizes = {
+    f = spec.features
+    features = FeatureSizes(
+        known=f.known.size,
+        past=f.past.size,
+        steps=spec.feature_steps,
+        real=f.real.size,
+        categories=tuple(map(len, f.category.labels)),
+    )
+    known = f.known.size
+    if not options.prior:  # the RNN reads those of each series
+        known = sum(x.size * (target_dim if x.own else 1) for x in (f.known, f.past))
+    sizes: dict[str, Any] = {
         "target_dim": target_dim,
         "prediction_length": spec.prediction_length,
         "context_length": spec.context_length,
-        "num_calendar": num_calendar(spec.freq, spec.yearly),
+        "num_calendar": num_calendar(spec.freq, spec.yearly) + known,
+        "features": features,
     }
     if not options.prior:
         return LevelNetwork(options, **sizes, lags=spec.lags)

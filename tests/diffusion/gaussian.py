@@ -11,6 +11,7 @@ import torch
 
 from timediff.diffusion import ConditionalDiffusion, Denoiser, NoiseSchedule, Sampler
 from timediff.diffusion.samplers import Start
+from timediff.diffusion.samplers.base import Project
 
 
 def alpha_bar(name: str, steps: int, start: float = 1e-4, end: float = 0.1) -> np.ndarray:
@@ -98,7 +99,11 @@ class Points(Exact):
 
 
 def drawn_moments(
-    sampler: Sampler, model: ConditionalDiffusion, dim: int, start: Start | None = None
+    sampler: Sampler,
+    model: ConditionalDiffusion,
+    dim: int,
+    start: Start | None = None,
+    project: Project | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of what a sampler draws, exactly.
 
@@ -112,7 +117,8 @@ def drawn_moments(
         for j in range(dim):
             rows[i, 1 + i * dim + j, j] = 1.0
     noises = iter(rows)
-    x = sampler.sample(model, torch.zeros(1 + calls * dim, dim), lambda: next(noises), start)
+    h = torch.zeros(1 + calls * dim, dim)
+    x = sampler.sample(model, h, lambda: next(noises), start, project)
     gain = (x[1:] - x[0]).numpy()
     return x[0].numpy(), gain.T @ gain
 

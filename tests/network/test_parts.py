@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from timediff.network import SCALERS, Dynamics, Encoder, HorizonPrior, Rows, Whitening
 from timediff.network.prior import gaussian_crps, gaussian_nll, soften
@@ -208,7 +209,7 @@ def test_the_dynamics_start_as_the_least_squares_autoregression():
     assert torch.allclose(dynamics.phi[2:], expected.expand(P - 2, 2), atol=0.03)
     assert torch.allclose(dynamics.phi[0], torch.zeros(2), atol=1e-6)
     series, calendar = torch.zeros(len(z), dtype=torch.long), torch.zeros(len(z), P, CALENDAR)
-    loc, scale = dynamics.innovations(z, series, calendar)
+    loc, scale = dynamics.innovations(z, observed, series, calendar)
     e = (z - loc) / scale
     assert e.std(0).sub(1).abs().max() < 0.03
     assert (scale.mean(0) - 0.5).abs().max() < 0.02
@@ -219,9 +220,10 @@ def test_step_by_step_the_dynamics_are_what_they_are_all_at_once():
     torch.manual_seed(0)
     dynamics = Dynamics(3, P, CALENDAR)
     torch.nn.init.normal_(dynamics.outlet.weight)
-    dynamics.start(z, torch.ones_like(z, dtype=torch.bool))
+    observed = torch.ones_like(z, dtype=torch.bool)
+    dynamics.start(z, observed)
     series, calendar = torch.arange(20) % 3, torch.randn(20, P, CALENDAR)
-    loc, scale = dynamics.innovations(z, series, calendar)
+    loc, scale = dynamics.innovations(z, observed, series, calendar)
     context = dynamics.context(series, calendar)
     past = torch.zeros(20, 2)
     for j in range(P):
@@ -229,6 +231,57 @@ def test_step_by_step_the_dynamics_are_what_they_are_all_at_once():
         assert torch.allclose(now[0], loc[:, j], atol=1e-6)
         assert torch.allclose(now[1], scale[:, j], atol=1e-6)
         past = torch.stack([z[:, j], past[:, 0]], dim=-1)
+
+
+def gaps(z: torch.Tensor) -> torch.Tensor:
+    return torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+
+
+def test_missing_residuals_do_not_make_the_dynamics_explode():
+    z = autoregression()
+    observed = gaps(z)
+    dynamics = Dynamics(3, P, CALENDAR)
+    dynamics.start(torch.where(observed, z, 99.0), observed)
+    assert torch.allclose(dynamics.phi[2:], torch.tensor([0.8, -0.3]).expand(P - 2, 2), atol=0.08)
+    assert (F.softplus(dynamics.rho) - 0.5).abs().max() < 0.02
+    series, calendar = torch.zeros(len(z), dtype=torch.long), torch.zeros(len(z), P, CALENDAR)
+    loc, scale = dynamics.innovations(z, observed, series, calendar)
+    e = torch.where(observed, (z - loc) / scale, 0.0)
+    assert (e.square().sum(0) / observed.sum(0) - 1).abs().max() < 0.08
+    nothing = torch.zeros_like(observed)  # or every second one: there are no pairs to learn from
+    nothing[:, ::3] = True
+    dynamics.start(z, nothing)
+    assert dynamics.phi.abs().max() < 0.05 and dynamics.rho.isfinite().all()
+
+
+def test_the_law_of_a_residual_given_those_observed_before_is_exact():
+    z = autoregression(50).double()
+    torch.manual_seed(0)
+    dynamics = Dynamics(3, P, CALENDAR).double()
+    dynamics.phi.data = torch.tensor([0.8, -0.3]).double().expand(P, 2).clone()
+    dynamics.rho.data = torch.linspace(-1, 1, P).double()
+    s = F.softplus(dynamics.rho.detach()) + 1e-3
+    inverse = torch.eye(P).double()  # (inverse z) = s e
+    for j in range(P):
+        for k, phi in ((1, 0.8), (2, -0.3)):
+            if j >= k:
+                inverse[j, j - k] = -phi
+    root = torch.linalg.inv(inverse) * s
+    law = root @ root.T
+    observed = gaps(z)
+    series = torch.zeros(len(z), dtype=torch.long)
+    calendar = torch.zeros(len(z), P, CALENDAR).double()
+    loc, scale = (x.detach() for x in dynamics.innovations(z, observed, series, calendar))
+    for i in range(50):
+        if not observed[i].any():
+            continue
+        for j in range(P):
+            known = observed[i].nonzero().flatten()
+            known = known[known < j]
+            weight = torch.linalg.solve(law[known][:, known], law[known, j])
+            assert loc[i, j] == pytest.approx((weight @ z[i, known]).item(), abs=1e-6)
+            left = law[j, j] - weight @ law[known, j]
+            assert scale[i, j] == pytest.approx(left.sqrt().item(), rel=1e-6)
 
 
 def correlated(number: int) -> torch.Tensor:

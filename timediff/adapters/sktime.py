@@ -17,6 +17,7 @@ except ImportError as error:
 from timediff.errors import OptionError
 from timediff.forecaster import Forecaster
 from timediff.frames import from_wide
+from timediff.later import frequency
 from timediff.results import Forecast
 
 EPOCH = 10957  # days from 1970 to 2000, where rows of a whole-numbered index begin to count
@@ -114,9 +115,12 @@ class TimeDiffForecaster(BaseForecaster):
         self._seed: int = fresh if self.seed is None else self.seed  # the same paths at every call
         return self
 
+    def _freq(self) -> str:
+        return frequency(next(iter(self.forecaster_.entries.values())))
+
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> "TimeDiffForecaster":
         """Append the rows; with ``update_params`` also train on from the present weights."""
-        freq = self.forecaster_._freq()
+        freq = self._freq()
         self.forecaster_.update(self._entries(y, freq), train=update_params)
         return self
 
@@ -154,7 +158,7 @@ class TimeDiffForecaster(BaseForecaster):
         """The history up to the cutoff, where forecasts begin."""
         (entry,) = self.forecaster_.entries.values()
         at = pd.DataFrame({"": [np.nan]}, index=self.cutoff)
-        end = self._entries(at, self.forecaster_._freq())[0]["start"]
+        end = self._entries(at, self._freq())[0]["start"]
         length = (end.ordinal - entry["start"].ordinal) // end.freq.n + 1
         return [{**entry, "target": entry["target"][:, :length]}]
 

@@ -84,9 +84,9 @@ class PastSeasons(_BlockForecast):
     the simple forecasts of road traffic.
 
     Missing values: a series whose path in the drawn block is incomplete takes its path of another
-    block, drawn from those where it is complete. If there are none, a missing step takes that
-    step's value of a random block, or else any value the series has in the blocks. Only for those
-    series and samples is the dependence on the others lost.
+    block, drawn from those where it is complete, if that is half of them or more. Else a missing
+    step takes that step's value of a random block, or any value the series has in the blocks. Only
+    for those series and samples is the dependence on the others lost.
 
     Args:
         prediction_length: P, steps to forecast.
@@ -153,7 +153,7 @@ def _draw(blocks: np.ndarray, count: int, rng: np.random.Generator, panel: Panel
         whole = rows[~incomplete[:, series]]
         for sample in np.flatnonzero(incomplete[picks, series]):
             path = drawn[sample, :, series]
-            if len(whole):
+            if 2 * len(whole) >= len(rows):  # of few there would be few different paths
                 path[:] = whole[rng.integers(len(whole))]
             for step in np.flatnonzero(np.isnan(path)):
                 donors = rows[~np.isnan(rows[:, step]), step]

@@ -4,6 +4,7 @@ from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows
 from timediff.network.dynamics import Dynamics, Whitening
 from timediff.network.encoder import Encoder
+from timediff.network.features import FeatureSizes
 from timediff.network.levels import LevelNetwork
 from timediff.network.prior import HorizonPrior
 from timediff.network.residuals import ResidualNetwork
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "Dynamics",
     "Encoder",
+    "FeatureSizes",
     "HorizonPrior",
     "Innovations",
     "LevelNetwork",

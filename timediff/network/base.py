@@ -18,6 +18,7 @@ from timediff.diffusion import (
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.encoder import Encoder
+from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
@@ -154,6 +155,32 @@ class TimeGradNetwork(nn.Module, ABC):
             paths = self._draw(past, window, noise, sampler)
             drawn[first : first + size] = paths[: total - first]
         return self._finish(drawn.view(num, num_samples, *drawn.shape[1:]), batch)
+
+    @torch.no_grad()
+    def scenarios(
+        self,
+        batch: Batch,
+        num_samples: int,
+        seed: Int[Tensor, "1"],
+        conditions: Conditions,
+        sampler: Sampler | None = None,
+    ) -> Scenarios:
+        """Joint sample paths of one window, some of whose horizon is given.
+
+        Args:
+            batch: one window whose context is known.
+            num_samples: S, paths.
+            seed: of the noise.
+            conditions: what is given.
+            sampler: another one than the options name.
+        """
+        return draw_scenarios(self, batch, num_samples, seed, sampler, conditions)
+
+    @abstractmethod
+    def course(
+        self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler
+    ) -> Course:
+        """What draws the paths of one window step by step, so that they fit what is given."""
 
     @abstractmethod
     def _read(self, batch: Batch) -> Any:

@@ -1,12 +1,54 @@
 """What the network is given: windows of the data, in the data's own units."""
 
-from collections.abc import Iterable, Iterator
-from itertools import repeat
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from timediff.types import Bool, Float, Int
+
+
+def pick(parts: Any, index: Any) -> Any:
+    """The same of a batch, a tensor or None for some of its windows or rows."""
+    if parts is None or isinstance(parts, Tensor):
+        return parts if parts is None else parts[index]
+    return type(parts)(*(pick(part, index) for part in parts))
+
+
+class Static(NamedTuple):
+    """Features of series that do not change.
+
+    Attributes:
+        real: standardised numbers.
+        category: number of the category.
+    """
+
+    real: Float[Tensor, "*b v"]
+    category: Int[Tensor, "*b c"]
+
+
+class RowFeatures(NamedTuple):
+    """Features of ``r`` pasts, standardised; of width 0 where there is none of a kind.
+
+    Those that are known ahead come as the values of the series do: see :class:`Rows`.
+
+    Attributes:
+        recent: the latest known ones before the origin.
+        seasonal: for each step of the horizon, those of the same season.
+        profile: for each step, for each length of season, the mean of many such.
+        past: mean of all before the origin.
+        horizon: those of the horizon.
+        lagged: the latest before the origin of those that are known of the past only.
+        static: those that do not change.
+    """
+
+    recent: Float[Tensor, "r l k"]
+    seasonal: Float[Tensor, "r p a k"]
+    profile: Float[Tensor, "r p s k"]
+    past: Float[Tensor, "r k"]
+    horizon: Float[Tensor, "r p k"]
+    lagged: Float[Tensor, "r n g"]
+    static: Static
 
 
 class Rows(NamedTuple):
@@ -19,11 +61,12 @@ class Rows(NamedTuple):
         seasonal: for each step of the horizon, values of the same season, the latest one first.
         profile: for each step, for each length of season, the mean of many such values.
         past: mean of all values before the origin.
-        calendar: features of the horizon's time stamps.
+        calendar: features of the horizon's time stamps, and those known ahead.
         series: number of the series.
         unit: the mean absolute error of the best simple forecast of the series; positive.
         change: the mean absolute change from one step to the next; positive.
         scale: standard deviation of the series; positive.
+        features: what is known beside the values; None without features.
     """
 
     recent: Float[Tensor, "r l"]
@@ -35,6 +78,7 @@ class Rows(NamedTuple):
     unit: Float[Tensor, "r"]
     change: Float[Tensor, "r"]
     scale: Float[Tensor, "r"]
+    features: RowFeatures | None = None
 
 
 class RowBatch(NamedTuple):
@@ -53,13 +97,15 @@ class Batch(NamedTuple):
     Attributes:
         target: the values; arbitrary where not observed.
         observed: where a value was measured. Nothing else enters a loss.
-        calendar: features of the time stamps.
+        calendar: features of the time stamps, and what is known ahead of all series together.
         lags: earlier values for every step, gaps filled from what was observed before them; for
             a network that diffuses levels.
         loc: per window and series, what scaling subtracts.
         scale: per window and series, what scaling divides by; positive.
         floor: per series, the least value a path may take: 0 if no value is negative.
         whole: per series, whether all values are whole numbers.
+        static: features that do not change, ``[b, d, ...]``, for a network that diffuses levels;
+            None without features.
         rows: for a network that diffuses residuals, the past of every window, horizon-long block
             of it and series, in this order of nesting.
     """
@@ -72,17 +118,16 @@ class Batch(NamedTuple):
     scale: Float[Tensor, "b 1 d"]
     floor: Float[Tensor, "b 1 d"]
     whole: Bool[Tensor, "b 1 d"]
+    static: Static | None = None
     rows: Rows | None = None
 
     def split(self, size: int) -> Iterator["Batch"]:
         """The windows so many at a time."""
-        plain = zip(*(part.split(size) for part in self[:-1]), strict=True)
-        rows: Iterable[Rows | None] = repeat(None)
-        if self.rows is not None:
-            each = size * (len(self.rows.unit) // len(self.target))
-            rows = map(Rows._make, zip(*(part.split(each) for part in self.rows), strict=True))
-        for parts, own in zip(plain, rows, strict=False):
-            yield Batch._make([*parts, own])
+        each = 0 if self.rows is None else len(self.rows.unit) // len(self.target)
+        for first in range(0, len(self.target), size):
+            last = first + size
+            part = pick(self._replace(rows=None), slice(first, last))
+            yield part._replace(rows=pick(self.rows, slice(first * each, last * each)))
 
 
 class Innovations(NamedTuple):

@@ -6,6 +6,8 @@ map takes out what the series have in common on average. What remains is close t
 standard noise, from which the reverse chain starts; its true joint law is the diffusion's.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -66,15 +68,20 @@ class Dynamics(nn.Module):
 
     @torch.no_grad()
     def start(self, z: Float[Tensor, "r p"], observed: Bool[Tensor, "r p"]) -> None:
-        """Set the constants to the least-squares autoregression of each step."""
+        """Set the constants to the least-squares autoregression of each step.
+
+        Only rows count whose residuals before the step are all there: zeros in their place would
+        let the coefficients stand in for each other, until they add up to more than 1.
+        """
         z = torch.where(observed, z, 0.0).double()
-        past = self.before(z)
+        past, there = self.before(z), (self.before((~observed).to(z)) == 0).all(-1)
         for j in range(z.shape[1]):
-            x, y = past[:, j], torch.where(observed[:, j], z[:, j], 0.0)
-            x = torch.where(observed[:, j, None], x, 0.0)
+            whole = observed[:, j] & there[:, j]
+            x = torch.where(whole[:, None], past[:, j], 0.0)
             gram = x.T @ x + (1e-3 * len(z)) * torch.eye(ORDER, dtype=x.dtype, device=x.device)
-            phi = torch.linalg.solve(gram, x.T @ y)
-            left = ((y - x @ phi) ** 2).sum() / observed[:, j].sum().clamp(min=1)
+            phi = torch.linalg.solve(gram, x.T @ z[:, j])
+            used = whole if whole.any() else observed[:, j]  # then phi is 0
+            left = (torch.where(used, z[:, j] - x @ phi, 0.0) ** 2).sum() / used.sum().clamp(min=1)
             self.phi[j] = phi.to(self.phi.dtype)
             self.rho[j] = torch.log(torch.expm1(left.sqrt().clamp(1e-2, 20.0))).to(self.rho.dtype)
 
@@ -128,19 +135,98 @@ class Dynamics(nn.Module):
             window: of each path.
             step: number of the step, from 0.
         """
-        rows = max(1, POSITIONS // e.shape[1]) if e.device.type == "cpu" else len(e)
-        parts = []
-        for i in range(0, len(e), rows):
+        parts = self._blocks(past, contexts, window, step)
+        return torch.cat([torch.addcmul(loc, scale, e[block]) for block, loc, scale in parts])
+
+    def moments(
+        self,
+        past: Float[Tensor, "n d k"],
+        contexts: Float[Tensor, "b d w"],
+        window: Int[Tensor, " n"],
+        step: int,
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
+        """Location and scale of the next residuals of some paths; see :meth:`draw`."""
+        _, *parts = zip(*self._blocks(past, contexts, window, step), strict=True)
+        loc, scale = map(torch.cat, parts)
+        return loc, scale
+
+    def _blocks(
+        self, past: Tensor, contexts: Tensor, window: Tensor, step: int
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Location and scale of some paths at a time."""
+        rows = max(1, POSITIONS // past.shape[1]) if past.device.type == "cpu" else len(past)
+        for i in range(0, len(past), rows):
             block = slice(i, i + rows)
-            loc, scale = self(past[block], contexts[window[block]], self.phi[step], self.rho[step])
-            parts.append(torch.addcmul(loc, scale, e[block]))
-        return torch.cat(parts)
+            context = contexts[window[block]]
+            yield block, *self(past[block], context, self.phi[step], self.rho[step])
+
+    def tangent(
+        self, past: Float[Tensor, "d k"], context: Float[Tensor, "d w"], step: int
+    ) -> tuple[Float[Tensor, "d"], Float[Tensor, "d k"], Float[Tensor, "d"]]:
+        """The step as a linear one around a past: constant, coefficients, and scale."""
+        with torch.enable_grad():
+            past = past.detach().requires_grad_()
+            loc, scale = self(past, context, self.phi[step], self.rho[step])
+            (slope,) = torch.autograd.grad(loc.sum(), past)
+        past, loc = past.detach(), loc.detach()
+        return loc - (slope * past).sum(-1), slope, scale.detach()
 
     def innovations(
-        self, z: Float[Tensor, "r p"], series: Tensor, calendar: Float[Tensor, "r p f"]
+        self,
+        z: Float[Tensor, "r p"],
+        observed: Bool[Tensor, "r p"],
+        series: Tensor,
+        calendar: Float[Tensor, "r p f"],
     ) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
-        """Location and scale of each residual given those before it, all steps at once."""
-        return self(self.before(z), self.context(series, calendar), self.phi, self.rho)
+        """Location and scale of each residual given those before it that were observed.
+
+        Args:
+            z: residuals, arbitrary where not observed.
+            observed: where there is one.
+            series: numbers of the series.
+            calendar: features of the horizon.
+        """
+        context = self.context(series, calendar)
+        loc, scale = self(self.before(z), context, self.phi, self.rho)
+        gaps = observed.any(1) & ~observed.all(1)
+        if not gaps.any():
+            return loc, scale
+        found = self._filtered(z[gaps], observed[gaps], context[gaps])
+        loc, scale = loc.clone(), scale.clone()
+        loc[gaps], scale[gaps] = found
+        return loc, scale
+
+    def _filtered(
+        self, z: Float[Tensor, "r p"], observed: Bool[Tensor, "r p"], context: Tensor
+    ) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
+        """As :meth:`innovations` of rows with gaps: a Kalman filter of the last two residuals.
+
+        A residual that is missing is replaced by its mean given those before it, and its variance
+        widens those after it. A zero in its place would be taken for an observation. Where nothing
+        is missing the variances are 0, and location and scale those of :meth:`forward`.
+        """
+        last = before = v = c = u = torch.zeros_like(z[:, 0])  # means; variance of the last one,
+        found = []  # its covariance with the one before, variance of that
+        for j in range(z.shape[1]):
+            past = torch.stack([last, before], -1)
+            out = self.outlet(self.hidden(self.past(past) + context[:, j]))
+            change, shift, widen = out.split([ORDER, 1, 1], dim=-1)
+            phi = self.phi[j] + change
+            a, b = phi.unbind(-1)
+            loc = (phi * past).sum(-1) + shift.squeeze(-1)
+            scale = F.softplus(self.rho[j] + widen.squeeze(-1)) + 1e-3
+            to_last = a * v + b * c  # covariance with the last one
+            variance = scale**2 + a * to_last + b * (a * c + b * u)
+            found.append((loc, variance.sqrt()))
+            seen = observed[:, j]
+            gain = to_last / variance
+            before = torch.where(seen, last + gain * (z[:, j] - loc), last)
+            u = torch.where(seen, v - gain * to_last, v).clamp(min=0)
+            last = torch.where(seen, z[:, j], loc)
+            c = torch.where(seen, 0.0, to_last)
+            v = torch.where(seen, 0.0, variance)
+        loc, scale = (torch.stack(part, 1) for part in zip(*found, strict=True))
+        return loc, scale
 
 
 class Whitening(nn.Module):
@@ -266,3 +352,7 @@ class Whitening(nn.Module):
     def back(self, w: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """White noise as innovations."""
         return self._times(w, 0.5) * self.deviation
+
+    def back_transposed(self, weights: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Weights of white noise that say the same as these of innovations."""
+        return self._times(weights * self.deviation, 0.5)

@@ -11,7 +11,10 @@ from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
+from timediff.network.courses import LevelCourse
+from timediff.network.features import NONE, FeatureSizes, StaticFeatures
 from timediff.network.scaling import Affine
+from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ class LevelPast(NamedTuple):
 
     Attributes:
         state: of the RNN, after the context.
-        calendar: features of the horizon.
+        calendar: what is known of the horizon.
         lags: of the horizon, scaled; where they fall into it, not known yet.
         loc: what scaling subtracts.
         scale: what it divides by.
@@ -49,7 +52,8 @@ class LevelNetwork(TimeGradNetwork):
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
         lags: distances of the lagged values, rising.
-        num_calendar: calendar features.
+        num_calendar: calendar features, and those of series that change.
+        features: how many there are that do not change.
     """
 
     def __init__(
@@ -61,10 +65,12 @@ class LevelNetwork(TimeGradNetwork):
         context_length: int,
         lags: Sequence[int],
         num_calendar: int,
+        features: FeatureSizes = NONE,
     ):
-        size = (options.embedding_dim + len(lags)) * target_dim + num_calendar
+        static = StaticFeatures(features, options.embedding_dim)
+        size = (options.embedding_dim + len(lags) + static.width) * target_dim + num_calendar
         super().__init__(options, target_dim, prediction_length, context_length, size)
-        self.lags = tuple(lags)
+        self.lags, self.static = tuple(lags), static
         self.embedding: nn.Parameter | None = None
         if options.embedding_dim:
             self.embedding = nn.Parameter(torch.randn(target_dim, options.embedding_dim))
@@ -82,13 +88,19 @@ class LevelNetwork(TimeGradNetwork):
             parts.append(self.embedding.flatten().expand(*calendar.shape[:-1], -1))
         return torch.cat(parts, dim=-1)
 
-    @staticmethod
-    def _scaled(batch: Batch) -> Batch:
-        """The batch in scaled units; the target is 0 where missing."""
+    def _scaled(self, batch: Batch) -> Batch:
+        """The batch in scaled units; the target is 0 where missing.
+
+        Features that do not change are beside the calendar.
+        """
         affine = Affine(batch.loc, batch.scale)
         lags = (batch.lags - batch.loc.unsqueeze(2)) / batch.scale.unsqueeze(2)
         x = torch.where(batch.observed, affine.normalize(batch.target), 0.0)
-        return batch._replace(target=x, lags=lags)
+        calendar = batch.calendar
+        if batch.static is not None:
+            static = self.static(batch.static).flatten(1).unsqueeze(1)
+            calendar = torch.cat([calendar, static.expand(-1, calendar.shape[1], -1)], dim=-1)
+        return batch._replace(target=x, lags=lags, calendar=calendar)
 
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """Scaled values; see :meth:`TimeGradNetwork.diffused`."""
@@ -100,15 +112,15 @@ class LevelNetwork(TimeGradNetwork):
         """The denoising loss; see :meth:`TimeGradNetwork.loss`."""
         assert isinstance(batch, Batch)
         scaled = self._scaled(batch)
-        h, _ = self.encoder(self._inputs(scaled.lags, batch.calendar))
+        h, _ = self.encoder(self._inputs(scaled.lags, scaled.calendar))
         return self._denoising_loss(scaled.target, batch.observed, h, generator)
 
     def _read(self, batch: Batch) -> LevelPast:
         """Lags and scale of the horizon, and the moments that the chain starts from."""
         c = self.context_length
         scaled = self._scaled(batch)
-        _, state = self.encoder(self._inputs(scaled.lags[:, :c], batch.calendar[:, :c]))
-        calendar, lags = batch.calendar[:, c:], scaled.lags[:, c:]
+        _, state = self.encoder(self._inputs(scaled.lags[:, :c], scaled.calendar[:, :c]))
+        calendar, lags = scaled.calendar[:, c:], scaled.lags[:, c:]
         return LevelPast(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
 
     def _draw(
@@ -121,16 +133,28 @@ class LevelNetwork(TimeGradNetwork):
             start = Start(past.mean[window, 0], past.variance[window, 0])
         drawn: list[Tensor] = []
         for j in range(self.prediction_length):
-            lags = past.lags[window, j]
-            for i, lag in enumerate(self.lags):
-                if lag <= j:  # it falls into the horizon: it is the path's own value
-                    lags[:, i] = drawn[j - lag]
-            h, state = self.encoder(
-                self._inputs(lags, past.calendar[window, j]).unsqueeze(1), state
-            )
-            x = sampler.sample(self.diffusion, h.squeeze(1), noise, start)
+            h, state = self.read_step(past, window, drawn, state, j)
+            x = sampler.sample(self.diffusion, h, noise, start)
             drawn.append(x.clamp(self.low, self.high))
         return Affine(past.loc[window], past.scale[window]).restore(torch.stack(drawn, dim=1))
+
+    def read_step(
+        self, past: LevelPast, window: Int[Tensor, " n"], drawn: list[Tensor], state: Any, step: int
+    ) -> tuple[Float[Tensor, "n h"], Any]:
+        """The condition of the next step of some paths, from all that was drawn ``[n, d]``."""
+        lags = past.lags[window, step]
+        for i, lag in enumerate(self.lags):
+            if lag <= step:  # it falls into the horizon: it is the path's own value
+                lags[:, i] = drawn[step - lag]
+        u = self._inputs(lags, past.calendar[window, step])
+        h, state = self.encoder(u.unsqueeze(1), state)
+        return h.squeeze(1), state
+
+    def course(
+        self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler
+    ) -> LevelCourse:
+        """See :meth:`TimeGradNetwork.course`."""
+        return LevelCourse(self, self._read(batch), conditions, noise, sampler)
 
     def _moments(self, scaled: Batch) -> tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]]:
         """Mean and variance of the context."""

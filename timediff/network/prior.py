@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from timediff.network.batch import Rows
+from timediff.network.features import NONE, FeatureSizes, LinearEffects, StaticFeatures
 from timediff.types import Bool, Float, Tensor
 
 LIMIT = 20.0  # inputs are cut off this many units from the recent level
@@ -34,17 +35,21 @@ class HorizonPrior(nn.Module):
     :math:`\delta` and :math:`\rho` are learned constants of each step plus the output of the
     network, which starts at 0.
 
+    Features known ahead act in two ways: what a series owes to them linearly is taken out of all
+    of its past and added to the horizon, and the network reads them as it does the calendar.
+
     Args:
         target_dim: D, the number of series.
         prediction_length: P.
         lookback: how many of the latest values are read.
         num_seasonal: how many past values of the same season.
         num_profiles: for how many lengths of season the mean of many such values.
-        num_calendar: features of the calendar.
+        num_calendar: features of the calendar, and those known ahead.
         level: over how many of the latest values the mean is an anchor.
         embedding_dim: length of the embedding of a series, which lives here; 0 for none.
         width: units of the encoder.
         dropout: probability.
+        features: how many there are.
     """
 
     FEATURES, DECODED, STEP_WIDTH = 4, 16, 48  # per step: into the encoder, out of it, last layers
@@ -61,9 +66,15 @@ class HorizonPrior(nn.Module):
         embedding_dim: int = 8,
         width: int = 256,
         dropout: float = 0.1,
+        features: FeatureSizes = NONE,
     ):
         super().__init__()
         p = prediction_length
+        self.static = StaticFeatures(features)
+        self.effects: LinearEffects | None = None
+        if features.known:
+            self.effects = LinearEffects(target_dim, features.known, self.static.width)
+        self.feature_steps = features.steps
         self.level = min(level, lookback)
         self.means = 3 + num_profiles  # anchors before the seasonal values
         self.anchors = self.means + num_seasonal + (num_seasonal > 1)
@@ -72,7 +83,9 @@ class HorizonPrior(nn.Module):
             self.embedding = nn.Parameter(0.1 * torch.randn(target_dim, embedding_dim))
         own = 2 + num_seasonal + 2 * (num_seasonal > 1) + num_calendar
         self.spans = [max(1, p // 2), p, lookback - 1]
+        embedding_dim += self.static.width
         summary = len(self.spans) + 1 + embedding_dim
+        summary += features.steps * (features.known + features.past)
         self.features = nn.Linear(own, self.FEATURES)
         self.inlet = nn.Linear(lookback + self.FEATURES * p + summary, width)
         self.norm = nn.LayerNorm(width)
@@ -138,6 +151,12 @@ class HorizonPrior(nn.Module):
         They begin where each anchor weighs the more the smaller its error is, and go on by
         gradient descent on the continuous ranked probability score.
         """
+        if self.effects is not None and rows.features is not None:
+            static = self.static(rows.features.static)
+            self.effects.start(rows, static, target, observed, self._anchors, self._first_weights)
+            with torch.no_grad():
+                rows, effect = self.effects(rows, static)
+            target = target - effect
         anchors, level, unit = self._anchors(rows)
         volatility = self._volatility(rows)
         y = torch.where(observed, (target - level) / unit, 0.0)
@@ -147,8 +166,7 @@ class HorizonPrior(nn.Module):
             return torch.where(observed, loss, 0.0).sum(0) / observed.sum(0).clamp(min=1)
 
         with torch.no_grad():
-            errors = [mean((y - part).abs()).clamp(1e-3, 1e3) for part in anchors.unbind(-1)]
-            self.weights.copy_(-START_SHARPNESS * torch.stack(errors, dim=-1).log())
+            self.weights.copy_(self._first_weights(anchors, y, observed))
             best = mean((y - (self.weights.softmax(-1) * anchors).sum(-1)).abs()).clamp(1e-3, LIMIT)
             self.rho.copy_(torch.log(torch.expm1(math.sqrt(math.pi / 2) * best)))
         constants = [self.weights, self.rho, self.volatility]
@@ -166,8 +184,23 @@ class HorizonPrior(nn.Module):
         for constant in constants:
             constant.grad = None
 
+    @staticmethod
+    def _first_weights(anchors: Tensor, y: Tensor, observed: Tensor) -> Float[Tensor, "p a"]:
+        """Each anchor weighs the more the smaller its error is."""
+        count = observed.sum(0).clamp(min=1)
+        errors = [
+            (torch.where(observed, (y - part).abs(), 0.0).sum(0) / count).clamp(1e-3, 1e3)
+            for part in anchors.unbind(-1)
+        ]
+        return -START_SHARPNESS * torch.stack(errors, dim=-1).log()
+
     def forward(self, rows: Rows) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
         """Location and scale in the units of the data."""
+        static, effect = None, None
+        if rows.features is not None:
+            static = self.static(rows.features.static)
+            if self.effects is not None:
+                rows, effect = self.effects(rows, static)
         anchors, level, unit = self._anchors(rows)
         r, p, _ = anchors.shape
         # the long means are no inputs: they would tell the time of a series that drifts
@@ -182,8 +215,13 @@ class HorizonPrior(nn.Module):
             volatility,
             torch.log(rows.unit / rows.scale + 1e-3).unsqueeze(1),
         ]
-        if self.embedding is not None:
-            series = self.embedding[rows.series]
+        if rows.features is not None:
+            read = rows.features.recent[:, -self.feature_steps :], rows.features.lagged
+            summary += [soften(part.clamp(-LIMIT, LIMIT)).flatten(1) for part in read]
+        names = [] if self.embedding is None else [self.embedding[rows.series]]
+        names += [] if static is None else [static]
+        if names:
+            series = torch.cat(names, dim=-1)
             summary.append(series)
             own = torch.cat([own, series.unsqueeze(1).expand(r, p, -1)], dim=-1)
         h = F.silu(self.inlet(self.drop(torch.cat(summary, dim=-1))))
@@ -193,7 +231,8 @@ class HorizonPrior(nn.Module):
         step = step + self._drop_steps(F.silu(self.second(step)))
         weights, delta, rho = self.outlet(step).split([self.anchors, 1, 1], dim=-1)
         loc, scale = self._combine(anchors, volatility, weights, rho.squeeze(-1))
-        return level + unit * (loc + delta.squeeze(-1)), unit * scale
+        loc = level + unit * (loc + delta.squeeze(-1))
+        return loc if effect is None else loc + effect, unit * scale
 
 
 def soften(x: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:

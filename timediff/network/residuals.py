@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork
-from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
+from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics, Whitening
+from timediff.network.features import NONE, FeatureSizes
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
+from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class ResidualPast(NamedTuple):
 
     Attributes:
         state: of the RNN, after the context.
-        calendar: features of the horizon.
+        calendar: what is known of the horizon.
         loc: location of the prior over the horizon.
         scale: its scale.
         w: white innovations of the last step before the horizon.
@@ -70,7 +73,8 @@ class ResidualNetwork(TimeGradNetwork):
         num_seasonal: past values of the same season that it reads.
         num_profiles: for how many lengths of season it reads the mean of many such values.
         level: over how many of the latest values their level is taken.
-        num_calendar: calendar features.
+        num_calendar: calendar features, and those known ahead.
+        features: see :class:`FeatureSizes`.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class ResidualNetwork(TimeGradNetwork):
         num_profiles: int,
         level: int,
         num_calendar: int,
+        features: FeatureSizes = NONE,
     ):
         position = Dynamics.STEP_DIM
         size = num_calendar + target_dim + position
@@ -102,6 +107,7 @@ class ResidualNetwork(TimeGradNetwork):
                 o.embedding_dim,
                 o.prior_width,
                 o.prior_dropout,
+                features,
             )
             for _ in range(o.prior_members)
         )
@@ -159,7 +165,7 @@ class ResidualNetwork(TimeGradNetwork):
         losses = [score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
         loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
-        mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+        mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
         loss = loss + score(step * z, step * mu, step * sigma)
@@ -185,11 +191,11 @@ class ResidualNetwork(TimeGradNetwork):
         parts = []
         for k in range(0, len(target), ROWS):
             block = slice(k, k + ROWS)
-            rows = Rows(*(part[block] for part in batch.rows))
+            rows = pick(batch.rows, block)
             loc, scale = self.prior(rows)
             z = torch.where(observed[block], (target[block] - loc) / scale, 0.0)
             z = z.clamp(-LIMIT, LIMIT)
-            mu, sigma = self.dynamics.innovations(z, rows.series, rows.calendar)
+            mu, sigma = self.dynamics.innovations(z, observed[block], rows.series, rows.calendar)
             e = torch.where(observed[block], (z - mu) / sigma, 0.0)
             parts.append((loc, scale, e))
         loc, scale, e = (by_window(torch.cat(part)) for part in zip(*parts, strict=True))
@@ -243,7 +249,9 @@ class ResidualNetwork(TimeGradNetwork):
         _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
         calendar = batch.calendar[:, c:]
         series = torch.arange(d, device=loc.device).expand(len(loc), d)
-        context = self.dynamics.context(series, calendar.unsqueeze(1).expand(-1, d, -1, -1))
+        assert batch.rows is not None
+        own = batch.rows.calendar.unflatten(0, (len(loc), -1, d))[:, -1]  # of the horizon
+        context = self.dynamics.context(series, own)
         return ResidualPast(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
 
     def _draw(
@@ -254,15 +262,28 @@ class ResidualNetwork(TimeGradNetwork):
         residuals = w.new_zeros(*w.shape, ORDER)  # the latest first
         drawn = []
         for j in range(self.prediction_length):
-            position = self.position[j].expand(len(w), -1)
-            u = torch.cat([past.calendar[window, j], w, position], dim=-1)
-            h, state = self.encoder(u.unsqueeze(1), state)
-            w = sampler.sample(self.diffusion, h.squeeze(1), noise).clamp(self.low, self.high)
+            h, state = self.read_step(past, window, w, state, j)
+            w = sampler.sample(self.diffusion, h, noise).clamp(self.low, self.high)
             e, context = self.whitening.back(w), past.context[:, :, j]
             z = self.dynamics.draw(residuals, e, context, window, j).clamp_(-LIMIT, LIMIT)
             residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
             drawn.append(torch.addcmul(past.loc[window, j], past.scale[window, j], z))
         return torch.stack(drawn, dim=1)
+
+    def read_step(
+        self, past: ResidualPast, window: Int[Tensor, " n"], w: Tensor, state: Any, step: int
+    ) -> tuple[Float[Tensor, "n h"], Any]:
+        """The condition of the next step of some paths, from the last innovations ``[n, d]``."""
+        position = self.position[step].expand(len(w), -1)
+        u = torch.cat([past.calendar[window, step], w, position], dim=-1)
+        h, state = self.encoder(u.unsqueeze(1), state)
+        return h.squeeze(1), state
+
+    def course(
+        self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler
+    ) -> ResidualCourse:
+        """See :meth:`TimeGradNetwork.course`."""
+        return ResidualCourse(self, self._read(batch), conditions, noise, sampler, LIMIT)
 
     def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
         """Counts as whole numbers, and what is never negative at 0 or above."""

@@ -21,6 +21,7 @@ LEAST_SIGNAL = 0.05  # alpha, from which few steps of a network that predicts th
 SPACINGS = ("uniform", "quadratic", "logsnr")
 
 Noise = Callable[[], Tensor]
+Project = Callable[[Tensor], Tensor]
 
 
 class Start(NamedTuple):
@@ -38,18 +39,36 @@ class Start(NamedTuple):
 class Chain:
     """One run of the reverse chain: the model with its condition, the noise, and the past.
 
+    Args:
+        model: the diffusion.
+        condition: see :meth:`Sampler.sample`, through ``denoiser.condition``.
+        noise: see :meth:`Sampler.sample`.
+        project: see :meth:`Sampler.sample`.
+
     Attributes:
         past: for multistep methods, k and what they keep of the earlier evaluations of this run,
             ``[*b, D]``: x0, or the slope.
     """
 
-    def __init__(self, model: ConditionalDiffusion, condition: object, noise: Noise):
+    def __init__(
+        self,
+        model: ConditionalDiffusion,
+        condition: object,
+        noise: Noise,
+        project: Project | None = None,
+    ):
         self.model, self.condition, self.noise = model, condition, noise
+        self.project = project
         self.past: list[tuple[int, Tensor]] = []
 
     def predict(self, x: Float[Tensor, "*b d"], k: int) -> Prediction:
-        """Clean data and noise that the network sees in ``x``."""
-        return self.model.predict(x, k, self.condition)
+        """Clean data and noise that the network sees in ``x``; the former as it must be."""
+        prediction = self.model.predict(x, k, self.condition)
+        if self.project is None:
+            return prediction
+        alpha, sigma = self.at(k)
+        x0 = self.project(prediction.x0)
+        return Prediction(x0, (x - alpha * x0) / sigma)
 
     def at(self, k: int) -> tuple[float, float]:
         """``(alpha_k, sigma_k)``."""
@@ -126,6 +145,7 @@ class Sampler(ABC):
         h: Float[Tensor, "*b h"],
         noise: Noise,
         start: Start | None = None,
+        project: Project | None = None,
     ) -> Float[Tensor, "*b d"]:
         """Draw one vector for each condition.
 
@@ -135,8 +155,11 @@ class Sampler(ABC):
             noise: called without arguments, returns standard normal ``[*b, D]``; the first call
                 gives the start.
             start: moments of the clean data; standardised if None.
+            project: what is known of the clean data: moves a vector to the nearest one that fits.
+                Applied to every estimate of the clean data and to the result (the null space of
+                Wang et al. 2023, the pseudo-inverse guidance of Song et al. 2023 without noise).
         """
-        chain = Chain(model, model.denoiser.condition(h), noise)
+        chain = Chain(model, model.denoiser.condition(h), noise, project)
         visited = self.timesteps(model)
         start = start or Start()
         alpha, sigma = chain.at(visited[0])
@@ -144,7 +167,7 @@ class Sampler(ABC):
         x = alpha * start.mean + variance.sqrt() * noise()
         for k, j in pairwise(visited):
             x = self.step(chain, x, k, j)
-        return x
+        return x if project is None else project(x)
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler)

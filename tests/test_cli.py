@@ -1,0 +1,566 @@
+"""The shell: examples run as written; what is on stdout; exit codes; nothing is overwritten."""
+
+import gzip
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from tests.conftest import QUICK, series
+from tests.test_readme import ROOT
+from timediff import Forecaster, scores
+from timediff.cli import app, screen
+from timediff.cli.app import ORDER
+from timediff.cli.files import replacing
+from timediff.cli.settings import literal, settings
+from timediff.cli.tables import read_table
+from timediff.errors import OptionError
+from timediff.options import PRESETS, Options, check_kind
+
+TINY = {key: value for key, value in QUICK.items() if key != "trainer_kwargs"}
+TINY |= {"diffusion_runs": 1, "prior_members": 1, "prior": False}
+PAPER = {**TINY, "denoiser_options": {"layers": 2, "channels": 2}}
+
+
+def run(*arguments: str, stdin: bytes | None = None, code: int = 0):
+    """The result of a command in this process."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=stdin)
+    assert result.exit_code == code, f"{arguments}: {result.output} {result.exc_info}"
+    return result
+
+
+def table(result) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(result.stdout))
+
+
+def shell(line: str) -> None:
+    """Run a line of a page: pipes between this process's commands and those of the system."""
+    flow = b""
+    for stage in line.split(" | "):
+        words = shlex.split(stage)
+        if words[0] == "timediff":
+            flow = run(*words[1:], stdin=flow).stdout_bytes
+        else:
+            flow = subprocess.run(
+                ["sh", "-c", stage], input=flow, stdout=subprocess.PIPE, check=True
+            ).stdout
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tiny_presets():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, options in PRESETS.items():
+            patch.setitem(PRESETS, name, {**options, **(PAPER if name == "paper" else TINY)})
+        yield
+
+
+def frame(length: int = 400) -> pd.DataFrame:
+    index = pd.date_range("2024-01-01", periods=length, freq="h", name="timestamp")
+    return pd.DataFrame(series(length).T, index, ["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """A folder with what the examples of the helps begin with."""
+    folder = tmp_path_factory.mktemp("shell")
+    whole = frame()
+    known, after = whole[:-24], whole[-24:]
+    known.to_csv(folder / "load.csv")
+    known.reset_index().to_parquet(folder / "load.parquet")
+    after.to_csv(folder / "next_day.csv")
+    long = known.melt(ignore_index=False, var_name="shop", value_name="sold").reset_index()
+    long.rename(columns={"timestamp": "day"}).to_csv(folder / "sales.csv", index=False)
+    after[["a", "b"]].to_csv(folder / "fewer.csv")
+    (folder / "model.toml").write_text('horizon = 24\npreset = "fast"\n')
+    forecaster = Forecaster(24, seed=0).fit(known)
+    forecaster.save(folder / "model")
+    forecaster.predict(num_samples=20).to_frame(samples=True).to_csv(
+        folder / "paths.csv", index=False
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(prepared, tmp_path, monkeypatch) -> Path:
+    """A copy of it, the working directory."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# -- examples ------------------------------------------------------------------------------------
+
+
+def helped(*command: str) -> list[str]:
+    text = run(*command, "--help").stdout.split("Examples:")[1]
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("command", ORDER)
+def test_the_examples_of_a_help_run(command, folder):
+    if command == "fit":
+        shutil.rmtree("model")
+    lines = helped(command)
+    assert len(lines) >= 2 and all(f"timediff {command} " in f"{line} " for line in lines)
+    for line in lines:
+        shell(line)
+
+
+def test_the_example_of_the_first_help_is_a_first_session(folder):
+    shutil.rmtree("model")
+    for line in helped():
+        shell(line)
+    assert list(pd.read_csv("forecast.csv"))[2:] == ["mean", "lo-80", "hi-80", "lo-95", "hi-95"]
+
+
+def test_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/cli.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.S | re.M)
+    assert len(blocks) >= 6
+    for line in "".join(blocks).splitlines():
+        shell(line)
+    assert set(re.findall(r"^\| `(\w+)` ", text, flags=re.M)) == set(ORDER)
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+def test_stdout_holds_the_forecast_and_nothing_else(folder):
+    shown = run("predict", "model", "--samples", 20, "--seed", 3, "--level", "80,95").stdout
+    expected = (
+        Forecaster.load("model").predict(num_samples=20, seed=3, level=[80.0, 95.0]).to_frame()
+    )
+    got = pd.read_csv(io.StringIO(shown), parse_dates=["timestamp"])
+    pd.testing.assert_frame_equal(got, expected)
+
+
+def test_formats_hold_the_same_table(folder):
+    common = ("predict", "model", "--samples", 7, "--quantiles", "0.1,0.9", "-o")
+    for name in ("f.csv", "f.tsv", "f.csv.gz", "f.parquet", "f.jsonl", "f.ndjson"):
+        run(*common, name)
+    first, *others = (
+        read_table(name, texts=("series",))
+        for name in ("f.csv", "f.tsv", "f.csv.gz", "f.parquet", "f.jsonl", "f.ndjson")
+    )
+    for other in others:
+        pd.testing.assert_frame_equal(first, other)
+    assert gzip.decompress(Path("f.csv.gz").read_bytes()) == Path("f.csv").read_bytes()
+    lines = run(*common[:-1], "--format", "jsonl").stdout.splitlines()
+    assert json.loads(lines[0]).keys() == {"series", "timestamp", "mean", "0.1", "0.9"}
+    binary = run(*common[:-1], "--format", "parquet").stdout_bytes
+    pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(binary)), others[2])
+
+
+def test_fit_of_a_pipe_is_fit_of_the_file(folder):
+    run("fit", "load.parquet", "--horizon", 24, "--seed", 1, "-o", "one")
+    content = frame()[:-24].reset_index().to_json(orient="records", lines=True, date_format="iso")
+    piped = ("fit", "-", "--format", "jsonl", "--horizon", 24, "--seed", 1, "-o", "two")
+    run(*piped, stdin=content.encode())
+    texts = [run("predict", name, "--samples", 5).stdout for name in ("one", "two")]
+    assert texts[0] == texts[1]
+
+
+def test_options_come_from_file_command_and_set(folder):
+    run("fit", "load.csv", "--config", "model.toml", "--preset", "default", "--seed", "5",
+        "--set", "seed=6", "--set", "denoiser_options.width=24", "--set", "hidden_size=9",
+        "-o", "new")  # fmt: skip
+    saved = Forecaster.load("new")
+    assert (saved.horizon, saved.preset, saved.seed) == (24, "default", 6)
+    assert saved.options == {"hidden_size": 9, "denoiser_options": {"width": 24}}
+    rows = table(run("info", "new")).set_index("what")["value"]
+    assert json.loads(rows["changed options"]) == saved.options
+    assert rows["history"] == "376 steps, 2024-01-01 00:00:00 to 2024-01-16 15:00:00"
+
+
+def test_a_json_file_of_options(folder):
+    Path("o.json").write_text('{"horizon": 3, "lags": [1, 2], "time_column": "day"}')
+    options, columns = settings(Path("o.json"), {"seed": None, "freq": "D"}, ["lags=[3]"])
+    assert options == {"horizon": 3, "lags": [3], "freq": "D"}
+    assert columns == {"id_column": None, "time_column": "day", "target_column": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("1e-3", 1e-3),
+        ("1_000", 1000),
+        ("null", None),
+        ("true", True),
+        ("[1, 24]", [1, 24]),
+        ("{width = 3}", {"width": 3}),
+        ("cosine", "cosine"),
+        ("2024-01-01", "2024-01-01"),
+        ("a\nb = 1", "a\nb = 1"),
+    ],
+)
+def test_values_of_set(text, value):
+    assert literal(text) == value and type(literal(text)) is type(value)
+
+
+def test_custom_columns_come_back_and_go_in_again(folder):
+    columns = ("--id-column", "shop", "--time-column", "day", "--target-column", "sold")
+    run("fit", "sales.csv", "--horizon", 24, *columns, "-o", "shops")
+    run("predict", "shops", "--paths", "--samples", 9, "-o", "p.csv")
+    assert list(pd.read_csv("p.csv")) == ["shop", "day", "sample", "sold"]
+    after = frame()[-24:].melt(ignore_index=False, var_name="shop", value_name="sold")
+    after.rename_axis(index="day").reset_index().to_csv("after.csv", index=False)
+    run("score", "p.csv", "after.csv")
+    first = run("backtest", "shops", "--windows", "1", "--by", "series").stdout
+    again = run("backtest", "sales.csv", "--horizon", 24, *columns, "--windows", "1",
+                "--by", "series").stdout  # fmt: skip
+    assert first.startswith("shop,crps") and again.startswith("shop,crps")
+
+
+def test_labels_stay_text(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("unique_id,ds,y\n007,2024-01-01,1\nNA,2024-01-01,\n,2024-01-01,2\n")
+    read = read_table(str(path))
+    assert list(read["unique_id"][:2]) == ["007", "NA"] and read["unique_id"].isna()[2]
+    assert np.isnan(read["y"][1])
+
+
+def test_numbers_as_labels_find_their_series(folder):
+    numbered = frame()[:-24].set_axis([1, 2, 3], axis=1)
+    Forecaster(24, seed=0).fit(numbered).save("numbers")
+    frame().set_axis([1, 2, 3], axis=1).to_csv("numbered.csv")
+    run("plot", "numbers", "--series", "2,3", "--actuals", "numbered.csv", "-o", "n.png")
+    shown = table(run("predict", "numbers", "--aggregate", "s=1,-1*3", "--samples", 5))
+    assert set(shown["series"]) == {"s"}
+    run("predict", "numbers", "--paths", "-o", "p.csv", "--samples", 5)
+    run("score", "p.csv", "numbered.csv")
+
+
+def test_offsets_of_a_file_are_taken_into_the_zone_of_the_model(folder):
+    hours = pd.date_range("2024-03-20", periods=400, freq="h", tz="Europe/Berlin")
+    zoned = frame().set_axis(hours)
+    Forecaster(24, seed=0).fit(zoned[:-24]).save("zoned")
+    zoned.rename_axis("time").to_csv("all.csv")  # summer and winter
+    run("update", "zoned", "all.csv")
+    assert Forecaster.load("zoned").history().index[-1] == hours[-1]
+    fresh = frame().set_axis(hours.strftime("%Y-%m-%dT%H:%M:%S%z")).rename_axis("time")
+    fresh.to_csv("iso.csv")
+    assert read_table("iso.csv")["time"].dt.tz_convert("Europe/Berlin").tolist() == list(hours)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wrong"),
+    [
+        ("prior", bool, "no"),
+        ("prior", bool, 1),
+        ("max_epochs", int, "3"),
+        ("max_epochs", int, 2.5),
+        ("max_epochs", int, True),
+        ("max_epochs", int, None),
+        ("lr", float, "1"),
+        ("min_snr", float | None, "high"),
+        ("loss", str, 3),
+        ("denoiser_options", dict[str, Any], 3),
+    ],
+)
+def test_an_option_of_the_wrong_kind(name, kind, wrong):
+    with pytest.raises(OptionError, match=f"{name} is {wrong!r}, expected"):
+        check_kind(name, kind, wrong)
+
+
+def test_options_of_the_right_kind_are_taken():
+    for name, value in Options().__dict__.items():
+        check_kind(name, Options.__dataclass_fields__[name].type, value)
+    check_kind("min_snr", float | None, 3)
+    check_kind("max_epochs", int, np.int64(3))
+    with pytest.raises(OptionError, match="max_epochs is '3'"):
+        getattr(Options.__init__, "__wrapped__", Options.__init__)(Options(), max_epochs="3")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet(tmp_path, separator):
+    path = tmp_path / "t.csv"
+    content = f"{separator}a{separator}b\n2024-01-01{separator}1{separator}\n"
+    path.write_bytes(("\ufeff" + content.replace("\n", "\r\n")).encode())
+    read = read_table(str(path))
+    assert list(read.index) == [pd.Timestamp("2024-01-01")] and list(read) == ["a", "b"]
+    assert read["a"].iloc[0] == 1 and np.isnan(read["b"].iloc[0])
+
+
+def test_an_update_changes_the_forecast_and_the_model_only_if_it_is_told(folder):
+    before = Path("model/config.json").read_bytes()
+    common = ("predict", "model", "next_day.csv", "--update", "--samples", 5)
+    first = table(run(*common))
+    assert first["timestamp"].min() == "2024-01-17 16:00:00"
+    assert Path("model/config.json").read_bytes() == before
+    run(*common, "--save")
+    assert len(Forecaster.load("model").history()) == 400
+    pd.testing.assert_frame_equal(table(run("predict", "model", "--samples", 5)), first)
+
+
+def test_update_can_leave_the_model_alone(folder):
+    before = {p.name: p.read_bytes() for p in Path("model").iterdir()}
+    run("update", "model", "next_day.csv", "-o", "later")
+    assert {p.name: p.read_bytes() for p in Path("model").iterdir()} == before
+    assert len(Forecaster.load("later").history()) == 400
+
+
+def test_a_terminal_gets_tables_that_are_drawn(folder, monkeypatch):
+    monkeypatch.setenv("TIMEDIFF_DATASETS", "none")
+    monkeypatch.setenv("TIMEDIFF_CACHE", "none")
+    monkeypatch.setattr(screen, "on_terminal", lambda: True)
+    drawn = run("datasets").stdout
+    assert "━" in drawn and "–" in drawn and "traffic" in drawn and "nan" not in drawn
+    assert "376 steps" in run("info", "model").stdout
+    assert "━" in run("score", "paths.csv", "next_day.csv").stdout
+    for plain in (("info", "--format", "csv"), ("predict", "model", "--samples", "3")):
+        assert "━" not in run(*plain).stdout
+    run("info", "-v", code=2)
+
+
+def test_devices_are_written_to_as_they_are(folder):
+    run("predict", "model", "--samples", 3, "-o", "/dev/null")
+    assert not Path("/dev/null").is_file()
+
+
+# -- scores --------------------------------------------------------------------------------------
+
+
+def test_score_is_that_of_the_paths(folder):
+    forecast = Forecaster.load("model").predict(num_samples=20, seed=0)
+    found = table(run("score", "paths.csv", "next_day.csv")).iloc[0]
+    expected = forecast.score(frame())
+    assert set(found.index) == set(expected)
+    np.testing.assert_allclose(found[list(expected)], list(expected.values()), rtol=1e-5)
+    total = table(run("score", "paths.csv", "next_day.csv", "--aggregate", "all=*")).iloc[0]
+    assert total["crps"] == pytest.approx(expected["crps_sum"], rel=1e-5)
+
+
+def test_score_of_quantiles_is_the_loss_of_these(folder):
+    forecast = Forecaster.load("model").predict(num_samples=21, seed=0)
+    levels = [i / 20 for i in range(1, 20)]  # quantiles of 21 paths are paths
+    forecast.to_frame(levels).to_csv("q.csv", index=False)
+    found = table(run("score", "q.csv", "next_day.csv")).iloc[0]
+    actual = torch.from_numpy(forecast.actuals(frame()).astype(np.float32))
+    paths = torch.from_numpy(forecast.samples)
+    expected = scores.crps(paths, actual).item()
+    assert found["weighted_quantile_loss"] == pytest.approx(expected, rel=1e-4)
+    assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
+    forecast.to_frame(level=90.0).to_csv("l.csv", index=False)
+    found = table(run("score", "l.csv", "next_day.csv")).iloc[0]
+    assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
+
+
+def test_backtest_is_that_of_the_forecaster(folder):
+    common = ("backtest", "model", "--windows", 2, "--stride", 12, "--samples", 20)
+    shown = table(run(*common, "--forecasts", "w.parquet")).set_index("model")
+    expected = Forecaster.load("model").backtest(windows=2, stride=12, num_samples=20)
+    pd.testing.assert_frame_equal(shown, expected.scores(), check_names=False)
+    assert pd.read_parquet("w.parquet")["cutoff"].nunique() == 2
+    alone = table(run(*common, "--no-baselines"))
+    assert list(alone["model"]) == ["timediff"]
+
+
+def test_bench_averages_over_seeds_beside_simple_forecasts(folder):
+    common = ("bench", "load.csv", "--horizon", 24, "--windows", 1, "--samples", 20)
+    shown = table(run(*common, "--seeds", "0,1", "--preset", "fast")).set_index("model")
+    assert shown.index[0] == "fast" and "last value" in shown.index
+    assert shown["seeds"].iloc[0] == 2 and shown["seconds"].notna().sum() == 1
+    single = [
+        Forecaster(24, preset="fast", seed=s).backtest(frame()[:-24], windows=1, num_samples=20)
+        for s in (0, 1)
+    ]
+    mean = np.mean([r.scores()["crps"].iloc[0] for r in single])
+    assert shown["crps"].iloc[0] == pytest.approx(mean)
+
+
+def test_datasets_are_listed_and_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TIMEDIFF_DATASETS", str(tmp_path))
+    monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path / "none"))
+    rows = table(run("datasets")).set_index("name")
+    assert rows.loc["traffic", ["series", "horizon", "here"]].tolist() == [20, 24, "yes"]
+    assert rows.loc["solar_nips", ["series", "freq", "here"]].tolist() == [137, "h", "no"]
+    run("datasets", "generated_var", "--part", "train", "--last", 30, "-o", "v.parquet")
+    assert pd.read_parquet("v.parquet").shape == (30, 9)
+    message = run("datasets", "solar_nips", "--no-download", code=1).stderr
+    assert message.startswith("error: ") and message.count("\n") == 1
+
+
+# -- mistakes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("fit load.csv --horizon 24 -o model", "model is there already: give --overwrite"),
+        ("fit load.csv --horizon 24 -o no/where", "there is no folder"),
+        ("fit load.csv --horizon 24 -o load.csv --overwrite", "no saved forecaster"),
+        ("fit load.csv -o new", "give --horizon"),
+        ("fit load.csv --horizon 24 -o new --set max_epoch=3", "did you mean 'max_epochs'"),
+        ("fit load.csv --horizon 24 -o new --set max_epochs", "key=value"),
+        ("fit load.csv --horizon 24 -o new --preset huge", "unknown preset 'huge'"),
+        ("fit load.csv --horizon 24 -o new --config no.toml", "no.toml cannot be read"),
+        ("fit load.csv --horizon 24 -o new --seed 1 --set seed=x", "seed is 'x', expected int"),
+        ("fit load.csv -o new --set horizon=long", "horizon is 'long', expected int"),
+        ("fit no.csv --horizon 24 -o new", "there is no file no.csv"),
+        ("fit load.xls --horizon 24 -o new", "name the format"),
+        ("fit load.csv --format parquet --horizon 24 -o new", "cannot be read as parquet"),
+        ("fit sales.csv --horizon 24 -o new --id-column shop", "give --time-column"),
+        ("predict nothing", "there is no saved model nothing"),
+        ("predict .", "no readable saved model"),
+        ("predict model --aggregate x=a,q", "unknown series 'q'"),
+        ("predict model --device nowhere", "device 'nowhere' cannot be used"),
+        ("predict model --format excel", "unknown format 'excel'"),
+        ("predict model --level 80,100", "not between 0 and 100"),
+        ("predict model -o load.csv", "give --overwrite"),
+        ("predict model -o no/f.csv", "there is no folder"),
+        ("predict model --batch 1", None),
+        ("predict model --level much", None),
+        ("predict model --update", None),
+        ("predict model next_day.csv --save", None),
+        ("predict model --aggregate x", None),
+        ("predict", None),
+        ("plot model -o chart.xyz", None),
+        ("plot model -o load.csv", "give --overwrite"),
+        ("plot model --series q -o c.png", "unknown series 'q'"),
+        ("score paths.csv load.csv", "has nothing between"),
+        (
+            "fit sales.csv --horizon 2 -o new --id-column day --time-column day "
+            "--target-column sold",
+            "must be three columns",
+        ),
+        ("score paths.csv fewer.csv", "ACTUALS has no series 'c': it has a, b"),
+        ("score load.csv next_day.csv", "expected series, timestamps"),
+        ("backtest model --windows 40", "40 windows of 24"),
+        ("backtest model --horizon 3", None),
+        ("bench no_such_set", "unknown dataset 'no_such_set'"),
+        ("bench load.csv", "give --horizon"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_code_and_leaves_nothing(arguments, message, folder):
+    before = sorted(folder.rglob("*"))
+    result = run(*shlex.split(arguments), code=2 if message is None else 1)
+    assert result.stdout == ""
+    if message is not None:
+        assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+        assert message in result.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_options_and_outputs_are_checked_before_the_data_are_read(folder):
+    for wrong in (("-o", "model"), ("-o", "new", "--set", "max_epochs=0")):
+        assert "no.csv" not in run("fit", "no.csv", "--horizon", 24, *wrong, code=1).stderr
+
+
+def test_debug_raises(folder):
+    result = CliRunner().invoke(app, ["--debug", "predict", "model", "-o", "load.csv"])
+    assert isinstance(result.exception, OptionError)
+
+
+def test_overwrite_replaces_and_only_what_was_named(folder):
+    before = Path("model/model.safetensors").read_bytes()
+    run("fit", "load.csv", "--horizon", 24, "--seed", 9, "-o", "model", "--overwrite")
+    assert Path("model/model.safetensors").read_bytes() != before
+    names = sorted(path.name for path in folder.iterdir())
+    run("predict", "model", "-o", "load.csv", "--overwrite", "--samples", 3)
+    assert pd.read_csv("load.csv").columns[0] == "series"
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
+def test_what_fails_half_way_leaves_the_old_file(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path, overwrite=True) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(OptionError, match="already"), replacing(path, overwrite=False) as part:
+        part.write_text("new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_the_rights_that_the_mask_gives(folder):
+    Path("plain").write_text("")
+    run("predict", "model", "-o", "f.csv", "--samples", 3)
+    assert Path("f.csv").stat().st_mode == Path("plain").stat().st_mode
+
+
+def test_progress_goes_to_stderr_line_by_line(folder):
+    result = run("backtest", "load.csv", "--horizon", 24, "--windows", 1, "--verbose",
+                 "--no-baselines", "--set", "prior=true")  # fmt: skip
+    assert "1. prior: epoch 1 of at most 1: " in result.stderr
+    assert "2. diffusion: epoch 1" in result.stderr
+    assert len(table(result)) == 1
+    quiet = run("fit", "load.csv", "--horizon", 24, "-o", "q", "--quiet")
+    assert quiet.output == ""
+
+
+def test_an_interrupt_has_its_code(folder, monkeypatch):
+    def as_lightning_does(*arguments, **options):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    monkeypatch.setattr(Forecaster, "fit", as_lightning_does)
+    result = run("fit", "load.csv", "--horizon", 24, "-o", "new", code=130)
+    assert result.stderr == "interrupted\n" and not Path("new").exists()
+
+
+# -- in processes of their own -------------------------------------------------------------------
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    command = [sys.executable, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen(command, env=environment, **pipes)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from timediff.cli import app\n"
+        "try: app(['predict', '--help'], prog_name='timediff')\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'pandas', 'numpy', 'gluonts',"
+        " 'lightning', 'matplotlib'} & set(sys.modules)))"
+    )
+    process = start("-c", code)
+    out, err = process.communicate()
+    assert out.splitlines()[-1] == "0 []", err
+    assert "Examples:" in out
+
+
+def test_a_reader_that_leaves_early_is_no_mistake(tmp_path):
+    arguments = ("-m", "timediff", "datasets", "generated_var")
+    process = start(*arguments, cwd=tmp_path)
+    assert process.stdout.readline().startswith("timestamp,s0")
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(), errors) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_the_training_leaves_nothing(folder):
+    arguments = ("fit", "load.csv", "--horizon", "24", "-o", "new", "--verbose",
+                 "--set", "max_epochs=100000", "--set", "prior=false",
+                 "--set", "validation_windows=0")  # fmt: skip
+    process = start("-m", "timediff", *arguments)
+    for line in process.stderr:
+        if "epoch" in line:
+            break
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait() == 130, errors
+    assert errors.endswith("interrupted\n") and "Traceback" not in errors
+    assert not Path("new").exists() and not list(folder.glob(".new*"))

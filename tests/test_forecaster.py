@@ -1,0 +1,477 @@
+"""The front door: what comes out is what GluonTS's classes give, with the table's own names."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tests.conftest import QUICK, series
+from timediff import (
+    DataError,
+    Forecast,
+    Forecaster,
+    OptionError,
+    SavedModelError,
+    TimediffError,
+    TimeGradEstimator,
+    from_wide,
+)
+from timediff.results import ForecastGroup
+
+P = 6
+
+
+def table(length: int = 240, tz: str | None = "Europe/Berlin") -> pd.DataFrame:
+    index = pd.date_range("2024-01-01", periods=length, freq="h", tz=tz)
+    return pd.DataFrame(series(260)[:, :length].T, index, ["a", "b", "c"])
+
+
+def long(frame: pd.DataFrame) -> pd.DataFrame:
+    stacked = frame.rename_axis("ds").rename_axis("unique_id", axis=1).stack()
+    return stacked.rename("y").reset_index()[["unique_id", "ds", "y"]]
+
+
+def quick(**options) -> Forecaster:
+    return Forecaster(P, **{**QUICK, "seed": 0, **options})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    """Not to be changed."""
+    return quick().fit(table())
+
+
+@pytest.fixture
+def own(fitted) -> Forecaster:
+    """The same, to be changed."""
+    other = quick()
+    other.take(fitted.predictor, dict(fitted.entries), fitted.names, fitted.grouped)
+    return other
+
+
+def test_it_forecasts_what_the_estimator_does(fitted):
+    estimator = TimeGradEstimator("h", P, seed=0, **QUICK)
+    dataset = from_wide(table())
+    expected = next(estimator.train(dataset).predict(dataset, num_samples=8, seed=5)).samples
+    forecast = fitted.predict(num_samples=8, seed=5)
+    assert isinstance(forecast, Forecast) and np.array_equal(forecast.samples, expected)
+    assert forecast.index[0] == pd.Timestamp("2024-01-11", tz="Europe/Berlin")
+
+
+def test_a_long_table_gives_the_same_under_its_own_names(fitted):
+    forecaster = quick().fit(long(table()).rename(columns={"y": "load"}), target_column="load")
+    forecast = forecaster.predict(num_samples=8, level=90)
+    assert np.array_equal(forecast.samples, fitted.predict(num_samples=8).samples)
+    assert list(forecast.to_frame()) == ["unique_id", "ds", "mean", "lo-90", "hi-90"]
+    assert list(forecast.to_frame(samples=True)) == ["unique_id", "ds", "sample", "load"]
+    rows = long(table(250)[-10:]).rename(columns={"y": "load"})
+    updated = forecaster.update(rows)  # read by the names of fit
+    assert_frame_equal(updated.history(), table(250), check_freq=False, check_names=False)
+    other = updated.predict(long(table()).rename(columns={"y": "load"}), num_samples=8)
+    assert np.array_equal(other.samples, forecast.samples)
+
+
+def test_seeds_batches_and_quantiles(fitted):
+    first = fitted.predict(num_samples=4)
+    assert np.array_equal(first.samples, fitted.predict(num_samples=4).samples)
+    assert not np.array_equal(first.samples, fitted.predict(num_samples=4, seed=1).samples)
+    again = fitted.predict(num_samples=4, batch_size=1, device="cpu")
+    assert np.array_equal(first.samples, again.samples)
+    columns = list(fitted.predict(num_samples=4, quantiles=[0.1], level=[50]).to_frame())
+    assert columns[2:] == ["mean", "0.1", "lo-50", "hi-50"]
+
+
+def test_another_history_may_have_its_series_in_another_order(fitted):
+    other = fitted.predict(table()[["c", "a", "b"]], num_samples=4)
+    assert other.columns == ["a", "b", "c"]
+    assert np.array_equal(other.samples, fitted.predict(num_samples=4).samples)
+    with pytest.raises(DataError, match="no series 'c'"):
+        fitted.predict(table()[["a", "b"]])
+    with pytest.raises(DataError, match="frequency"):
+        fitted.predict(table().resample("2h").mean())
+
+
+def test_nothing_that_is_handed_in_is_changed():
+    frame, rows = table(), table(250)[-10:]
+    before, kept = frame.copy(deep=True), rows.copy(deep=True)
+    forecaster = quick().fit(frame)
+    forecaster.update(rows).predict(frame, num_samples=2)
+    assert_frame_equal(frame, before)
+    assert_frame_equal(rows, kept)
+
+
+def test_groups_go_in_and_come_out_by_their_keys():
+    data = {"north": table(), 7: table(200) * 2}
+    forecaster = quick().fit(data)
+    forecasts = forecaster.predict(num_samples=4)
+    assert isinstance(forecasts, ForecastGroup) and list(forecasts) == ["north", 7]
+    assert forecasts[7].index[0] == pd.Timestamp("2024-01-09 08:00", tz="Europe/Berlin")
+    forecaster.update({7: table(210)[-10:] * 2})
+    assert forecaster.predict(num_samples=4)[7].index[0].hour == 18
+    assert len(forecaster.history()[7]) == 210
+    with pytest.raises(DataError, match="no group 'south'"):
+        forecaster.update({"south": table()})
+    with pytest.raises(OptionError, match="several groups"):
+        forecaster.plot()
+    result = forecaster.backtest(windows=2, num_samples=4, baselines=False)
+    assert result.by_window().index.get_level_values("group").tolist() == ["north"] * 2 + [7] * 2
+
+
+def test_update_appends_and_can_train_on(own):
+    frame = table(252)
+    before = own.predict(num_samples=4)
+    own.update(frame[240:])
+    assert_frame_equal(own.history(), frame, check_freq=False)
+    after = own.predict(num_samples=4)
+    assert after.index[0] == frame.index[-1] + pd.Timedelta(hours=1)
+    assert np.array_equal(after.samples, own.predict(frame, num_samples=4).samples)
+    own.update(frame[-1:])  # a single row
+    before, weights = own.predict(num_samples=4), own.predictor.network.state_dict()
+    own.update(frame[-1:], train=True)
+    trained = own.predictor.network.state_dict()
+    assert weights.keys() == trained.keys()
+    assert not all(np.array_equal(weights[key], trained[key]) for key in weights)
+    assert not np.array_equal(before.samples, own.predict(num_samples=4).samples)
+
+
+def test_a_backtest_sees_nothing_of_its_windows(fitted):
+    frame = table()
+    spoiled = frame.copy()
+    spoiled.iloc[-2 * P :] = 1e6
+    one = fitted.backtest(frame, windows=2, num_samples=4, baselines=False)
+    two = fitted.backtest(spoiled, windows=2, num_samples=4, baselines=False)
+    assert np.array_equal(one.samples[0], two.samples[0])
+    assert not np.array_equal(one.samples[1], two.samples[1])  # the second one's history differs
+    assert [f.index[0] for f in one.forecasts] == [frame.index[-12], frame.index[-6]]
+    np.testing.assert_array_equal(one.actuals.reshape(-1, 3), frame[-12:].to_numpy())
+    expected = TimeGradEstimator("h", P, seed=0, **QUICK).train(from_wide(frame[:-12]))
+    paths = next(expected.predict(from_wide(frame[:-12]), num_samples=4, seed=0)).samples
+    assert np.array_equal(one.samples[0], paths)
+
+
+def test_a_backtest_with_a_model_for_each_window(fitted):
+    frame = table()
+    result = fitted.backtest(frame, windows=2, num_samples=4, refit=True, baselines=False)
+    train = from_wide(frame[:-P])
+    expected = TimeGradEstimator("h", P, seed=0, **QUICK).train(train)
+    paths = [f.samples for f in expected.predict([train[0], train[0]], num_samples=4, seed=0)]
+    assert np.array_equal(result.samples[1], paths[0])
+    assert result.scores().index.tolist() == ["timediff"]
+
+
+def test_tables_of_a_backtest(fitted):
+    result = fitted.backtest(windows=3, stride=12, num_samples=20)
+    scores = result.scores()
+    assert scores.index[0] == "timediff" and "seasonal naive (24)" in scores.index
+    assert scores.crps[1:].is_monotonic_increasing and np.isfinite(scores).all().all()
+    parts = result.by_series()
+    assert parts.index.tolist() == ["a", "b", "c"] and (parts["best simple"] > 0).all()
+    windows = result.by_window()
+    assert len(windows) == 3 and windows.crps.mean() == pytest.approx(scores.crps.iloc[0], rel=0.1)
+    cover = result.coverage([50, 90])
+    assert cover.loc[90, "series"] == pytest.approx(100 * scores.coverage90.iloc[0])
+    assert cover.loc[50, "sum"] <= cover.loc[90, "sum"]
+    frame = result.to_frame(level=90)
+    assert list(frame) == [
+        "series", "timestamp", "cutoff", "actual value", "mean", "lo-90", "hi-90",
+    ]  # fmt: skip
+    hourly = table().rename_axis("timestamp").rename_axis("series", axis=1).stack()
+    keys = pd.MultiIndex.from_frame(frame[["timestamp", "series"]])
+    np.testing.assert_array_equal(frame["actual value"], hourly.reindex(keys))
+    assert (frame.timestamp > frame.cutoff).all()
+    assert len(result.plot().axes) == 4
+    with pytest.raises(DataError, match="leave 0 to train on"):
+        fitted.backtest(windows=50)
+    with pytest.raises(OptionError, match="stride"):
+        fitted.backtest(stride=-1)
+    with pytest.raises(OptionError, match="levels"):
+        result.coverage([150])
+
+
+def test_missing_values_anywhere():
+    frame = table()
+    frame.iloc[:100, 0] = np.nan  # late
+    frame.iloc[150:, 1] = np.nan  # dead
+    frame.iloc[200:230, 2] = np.nan
+    forecaster = quick().fit(frame)
+    forecast = forecaster.predict(num_samples=10)
+    assert np.isfinite(forecast.samples).all()
+    history = forecaster.history()
+    assert_frame_equal(history, frame, check_freq=False)
+    assert np.isfinite(forecaster.backtest(windows=1, num_samples=4).scores().crps).all()
+    frame["d"] = np.nan
+    with pytest.raises(DataError, match=r"'d'.*no observation.*leave it out"):
+        quick().fit(frame)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e9])
+def test_the_unit_does_not_matter(fitted, scale):
+    forecast = quick().fit(table() * scale).predict(num_samples=50)
+    expected = fitted.predict(num_samples=50)
+    np.testing.assert_allclose(forecast.mean() / scale, expected.mean(), rtol=0.02)
+    np.testing.assert_allclose(forecast.std() / scale, expected.std(), rtol=0.1)
+
+
+def test_counts_constants_zeros_and_negative_values():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "count": rng.poisson(3, 240),
+            "zero": np.zeros(240),
+            "constant": np.full(240, 7.5),
+            "negative": -series(260)[0, :240],
+        },
+        table().index,
+    )
+    forecast = quick().fit(frame).predict(num_samples=50)
+    counts = forecast["count"].samples
+    assert (counts >= 0).all() and np.array_equal(counts, counts.round())
+    assert np.abs(forecast["zero"].samples).max() < 1e-3
+    assert np.abs(forecast["constant"].samples - 7.5).max() < 0.1
+    assert (forecast["negative"].mean() < -2).all().all()
+
+
+# -- saving --------------------------------------------------------------------------------------
+
+LOAD = """
+import sys, numpy as np
+from timediff import Forecaster
+np.save(sys.argv[2], Forecaster.load(sys.argv[1]).predict(num_samples=4).samples)
+"""
+
+
+def test_saved_and_loaded_in_another_process_it_is_the_same(fitted, tmp_path):
+    folder = fitted.save(tmp_path / "model")
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors", "config.json", "history.safetensors", "README.md",
+    }  # fmt: skip
+    out = tmp_path / "paths.npy"
+    subprocess.run([sys.executable, "-c", LOAD, str(folder), str(out)], check=True)
+    assert np.array_equal(np.load(out), fitted.predict(num_samples=4).samples)
+    loaded = Forecaster.load(folder)
+    assert_frame_equal(loaded.history(), fitted.history())
+    assert loaded.options == fitted.options and repr(loaded) == repr(fitted)
+    loaded.update(table(250)[-10:]).save(folder, overwrite=True)
+    assert len(Forecaster.load(folder).history()) == 250
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
+
+
+def test_the_card_tells_what_it_is(own, tmp_path):
+    own.backtest(windows=2, num_samples=4)
+    card = (own.save(tmp_path / "model") / "README.md").read_text()
+    assert "240 steps, 2024-01-01 00:00:00+01:00 to 2024-01-10 23:00:00+01:00, 0.0% missing" in card
+    assert "| b | 240 |" in card and "| seasonal naive (24) |" in card
+
+
+def test_labels_and_groups_survive(tmp_path):
+    frame = table()
+    frame.columns = pd.Index(["x", 3, ("n", 1)], tupleize_cols=False)
+    forecaster = quick().fit({"u": frame, 5: frame[:200]})
+    loaded = Forecaster.load(forecaster.save(tmp_path / "model"))
+    assert loaded.columns == ["x", 3, ("n", 1)] and list(loaded.entries) == ["u", 5]
+    one, two = forecaster.predict(num_samples=3), loaded.predict(num_samples=3)
+    assert np.array_equal(one[5].samples, two[5].samples)
+
+
+def test_without_history_it_needs_data(fitted, tmp_path):
+    loaded = Forecaster.load(fitted.save(tmp_path / "model", history=False))
+    with pytest.raises(DataError, match=r"no history.*predict\(data\)"):
+        loaded.predict()
+    expected = fitted.predict(num_samples=3).samples
+    assert np.array_equal(loaded.predict(table(), num_samples=3).samples, expected)
+
+
+def test_nothing_is_overwritten(fitted, tmp_path):
+    folder = fitted.save(tmp_path / "model")
+    with pytest.raises(SavedModelError, match="overwrite=True"):
+        fitted.save(folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years")
+    with pytest.raises(SavedModelError, match="left alone"):
+        fitted.save(other, overwrite=True)
+    assert (other / "thesis.txt").read_text() == "years"
+
+
+def damaged(folder: Path, name: str, change) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(change(content))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "history.safetensors", "config.json"])
+@pytest.mark.parametrize(
+    "change", [lambda b: b[:-20], lambda b: b[:200] + bytes([b[200] ^ 1]) + b[201:], lambda b: b""]
+)
+def test_what_is_truncated_or_altered_is_refused(fitted, tmp_path, name, change):
+    folder = fitted.save(tmp_path / "model")
+    damaged(folder, name, change)
+    with pytest.raises(SavedModelError, match=r"altered|no readable|reads 4"):
+        Forecaster.load(folder)
+    (folder / name).unlink()
+    with pytest.raises(SavedModelError):
+        Forecaster.load(folder)
+
+
+def test_a_newer_version_and_a_mere_predictor_are_told_apart(fitted, tmp_path):
+    folder = fitted.save(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "format": 99}))
+    with pytest.raises(SavedModelError, match="upgrade timediff"):
+        Forecaster.load(folder)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    fitted.to_gluonts().serialize(plain)
+    with pytest.raises(SavedModelError, match="from_predictor"):
+        Forecaster.load(plain)
+
+
+def test_around_a_predictor(fitted):
+    other = Forecaster.from_predictor(fitted.to_gluonts(), table(), seed=0)
+    expected = fitted.predict(num_samples=3).samples
+    assert np.array_equal(other.predict(num_samples=3).samples, expected)
+    bare = Forecaster.from_predictor(fitted.predictor, seed=0)
+    assert np.array_equal(bare.predict(table(), num_samples=3).samples, expected)
+
+
+# -- mistakes ------------------------------------------------------------------------------------
+
+
+def test_mistakes_are_named_before_any_work():
+    with pytest.raises(OptionError, match="prediction_length is 0"):
+        Forecaster(0)
+    with pytest.raises(OptionError, match="hiden_size"):
+        Forecaster(24, hiden_size=3)
+    with pytest.raises(OptionError, match="preset"):
+        Forecaster(24, preset="nope")
+    with pytest.raises(OptionError, match="freq"):
+        Forecaster(24, freq="fortnight")
+    for call in (lambda f: f.predict(), lambda f: f.save("x"), lambda f: f.backtest()):
+        with pytest.raises(TimediffError, match="not fitted"):
+            call(quick())
+
+
+def test_impossible_arguments(fitted):
+    with pytest.raises(OptionError, match="num_samples is 0"):
+        fitted.predict(num_samples=0)
+    with pytest.raises(OptionError, match="batch_size is 0"):
+        fitted.predict(batch_size=0)
+    with pytest.raises(OptionError, match="level"):
+        fitted.predict(level=[120])
+
+
+def test_verbose_says_the_frequency_and_quiet_says_nothing(capfd):
+    quick(verbose=True, trainer_kwargs={"accelerator": "cpu"}).fit(table())
+    assert "the frequency is 'h'" in capfd.readouterr().err
+    quick(trainer_kwargs={"accelerator": "cpu"}).fit(table())
+    assert capfd.readouterr() == ("", "")
+
+
+# -- features and scenarios ----------------------------------------------------------------------
+
+
+def known(length: int = 260) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    return pd.DataFrame({"promotion": rng.random(length) < 0.3}, table(260).index[:length]) * 1.0
+
+
+@pytest.fixture(scope="module")
+def with_known() -> Forecaster:
+    """Fitted with a feature that is known two days ahead. Not to be changed."""
+    effect = table() + 4 * known(240).to_numpy()
+    return quick().fit(effect, known=known())
+
+
+def test_features_of_a_table_are_those_of_the_entry(with_known):
+    effect = table() + 4 * known(240).to_numpy()
+    dataset = from_wide(effect, known=known())
+    expected = TimeGradEstimator("h", P, seed=0, **QUICK).train(dataset)
+    paths = next(expected.predict(dataset, num_samples=4, seed=0)).samples
+    forecast = with_known.predict(num_samples=4)
+    assert np.array_equal(forecast.samples, paths)
+    lift = known()["promotion"].iloc[240 : 240 + P].to_numpy()
+    assert (forecast.mean()["a"][lift == 1].min()) > forecast.mean()["a"][lift == 0].max()
+
+
+def test_what_becomes_known_later_is_used(with_known):
+    other = known()
+    other.iloc[240:246] = 1 - other.iloc[240:246]
+    changed = with_known.predict(num_samples=4, known=other[240:246])
+    assert np.array_equal(changed.samples, with_known.predict(num_samples=4, known=other).samples)
+    assert (np.abs(changed.mean() - with_known.predict(num_samples=4).mean()) > 2).all().all()
+    with pytest.raises(DataError, match="'price'"):
+        with_known.predict(known=other.rename(columns={"promotion": "price"}))
+    with pytest.raises(DataError, match=r"'promotion'.*2024-01-11 0\d:00"):
+        with_known.predict(table(), known=known(240))
+
+
+def test_features_are_kept_updated_and_saved(with_known, tmp_path):
+    loaded = Forecaster.load(with_known.save(tmp_path / "model"))
+    first = with_known.predict(num_samples=4).samples
+    assert np.array_equal(loaded.predict(num_samples=4).samples, first)
+    rows = table(252)[240:] + 4 * known()[240:252].to_numpy()
+    loaded.update(rows)
+    whole = pd.concat([table() + 4 * known(240).to_numpy(), rows])
+    expected = with_known.predict(whole, known=known(), num_samples=4)
+    assert np.array_equal(loaded.predict(num_samples=4).samples, expected.samples)
+    loaded.update(table(256)[252:])
+    with pytest.raises(DataError, match=r"no value at 2024-01-11 20:00"):
+        loaded.predict()
+    longer = pd.DataFrame({"promotion": 0.0}, pd.date_range(known().index[-1], periods=9, freq="h"))
+    assert np.isfinite(loaded.update(table(256)[254:], known=longer).predict().samples).all()
+
+
+def test_a_backtest_with_features(with_known):
+    result = with_known.backtest(windows=2, num_samples=4, baselines=False)
+    assert [f.index[0] for f in result.forecasts] == [table().index[-12], table().index[-6]]
+    assert np.isfinite(result.scores()).all().all()
+
+
+def test_features_of_a_long_table():
+    frame = long(table()).merge(
+        known(240).rename_axis("ds").reset_index(), on="ds"
+    ).assign(weight=1.5)  # fmt: skip
+    future = pd.DataFrame(
+        {"unique_id": np.repeat(["a", "b", "c"], P), "ds": [*known().index[240:246]] * 3}
+    ).merge(known().rename_axis("ds").reset_index(), on="ds")
+    static = pd.DataFrame({"size": [1.0, 2.0, 3.0], "kind": ["x", "y", "x"]}, ["a", "b", "c"])
+    forecaster = quick().fit(frame, known=["promotion"], static=static)
+    with pytest.raises(DataError, match=r"'promotion'.*2024-01-11 00:00"):
+        forecaster.predict()
+    first = forecaster.predict(num_samples=4, future=future)
+    again = forecaster.predict(frame, num_samples=4, future=future, static=static)
+    assert np.array_equal(first.samples, again.samples)
+    rows = long(table(242)[240:]).merge(known().rename_axis("ds").reset_index(), on="ds")
+    forecaster.update(rows, future=future[future.ds > rows.ds.max()])
+    assert forecaster.history().shape == (242, 3)
+
+
+def test_a_scenario_is_given_as_a_table(fitted):
+    plain = fitted.predict(num_samples=50)
+    frame = 1.1 * plain.mean()[["b"]]
+    scenario = fitted.predict(num_samples=50, given=frame)
+    np.testing.assert_allclose(scenario["b"].samples[..., 0], frame[["b"]].to_numpy().T[[0] * 50])
+    assert 0 < scenario.info["given"]["effective_paths"] <= 50
+    total = (1.05 * plain.mean()[["a", "c"]].sum(axis=1)).to_frame("north")
+    scenario = fitted.predict(num_samples=50, given=total, totals={"north": ["a", "c"]})
+    north = scenario.aggregate({"north": ["a", "c"]})
+    np.testing.assert_allclose(north.samples[..., 0], total.to_numpy().T[[0] * 50], rtol=1e-5)
+    with pytest.raises(DataError, match="'d' is no series"):
+        fitted.predict(given=frame.rename(columns={"b": "d"}))
+
+
+def test_scenarios_of_groups():
+    forecaster = quick().fit({"n": table(), "s": table(200)})
+    plain = forecaster.predict(num_samples=20)
+    given = {"s": plain["s"].mean()[["a"]]}
+    both = forecaster.predict(num_samples=20, given=given)
+    assert np.array_equal(both["n"].samples, plain["n"].samples)
+    assert np.ptp(both["s"]["a"].samples, axis=0).max() == 0
+    with pytest.raises(DataError, match="dict of tables"):
+        forecaster.predict(given=given["s"])
+    with pytest.raises(DataError, match="group 'x'"):
+        forecaster.predict(given={"x": given["s"]})

@@ -1,0 +1,61 @@
+"""Curves of training, and the chain: what is drawn is what happened."""
+
+import numpy as np
+import pytest
+
+from tests.conftest import QUICK, entry, quick_estimator
+from tests.test_forecaster import quick, table
+from timediff import DataError, Forecaster, OptionError
+from timediff.diffusion import SAMPLERS
+from timediff.plot_training import Recorder, plot_chain, plot_training
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return quick(**{**QUICK, "max_epochs": 2, "diffusion_runs": 2}).fit(table())
+
+
+def test_the_curves_hold_every_epoch_of_every_stage(fitted):
+    curves = fitted.predictor.curves
+    found = curves[["stage", "run", "epoch"]].to_numpy().tolist()
+    assert found == [["prior", 0, 1]] + [["diffusion", run, e] for run in (0, 1) for e in (1, 2)]
+    assert np.isfinite(curves[["train_loss", "val_loss"]]).all().all()
+    figure = fitted.plot_training()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["prior", "diffusion, 2 runs"]
+    line = next(x for x in figure.axes[1].lines if x.get_label() == "held-out windows")
+    assert line.get_ydata().tolist() == curves.val_loss[1:3].tolist()
+
+
+def test_curves_without_validation_have_none():
+    curves = quick_estimator(validation_windows=0).train([entry()]).curves
+    assert curves.val_loss.isna().all() and curves.train_loss.notna().all()
+    assert plot_training(curves).axes
+
+
+def test_a_loaded_model_has_no_curves(fitted, tmp_path):
+    loaded = Forecaster.load(fitted.save(tmp_path / "model"))
+    with pytest.raises(DataError, match="no curves"):
+        loaded.plot_training()
+
+
+def test_the_recorded_chain_is_the_one_that_draws(predictor):
+    recorder = Recorder(SAMPLERS.build("ddpm"))
+    (forecast,) = predictor.predict([entry()], num_samples=5, seed=1, sampler=recorder)
+    (expected,) = predictor.predict([entry()], num_samples=5, seed=1, sampler="ddpm")
+    assert np.array_equal(forecast.samples, expected.samples)
+    steps, x = recorder.chain()
+    assert steps == list(range(10, -1, -1)) and x.shape[0] == 11 and x.shape[2] == 3
+    assert x[0, :5].std() > 0.3  # noise, of five paths
+
+
+def test_the_chain_is_drawn(fitted):
+    figure = fitted.plot_chain(["c", "a"])
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles[0] == "step 10" and titles[4] == "step 0"
+    assert figure.axes[0].get_xlabel() == "c" and figure.axes[0].get_ylabel() == "a"
+    with pytest.raises(OptionError, match="'d'"):
+        fitted.plot_chain(["d", "a"])
+    with pytest.raises(OptionError, match="two series"):
+        fitted.plot_chain(["a"])
+    with pytest.raises(OptionError, match="no two"):
+        plot_chain(fitted.predictor, entry(), (0, 0))

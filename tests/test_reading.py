@@ -1,0 +1,228 @@
+"""Every form of table becomes the same entry."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tests.conftest import entry, series
+from timediff._frequency import stamps_of
+from timediff.errors import DataError
+from timediff.histories import aligned, extended
+from timediff.reading import Names, read
+
+
+def table(length: int = 60) -> pd.DataFrame:
+    index = pd.date_range("2024-01-01", periods=length, freq="h")
+    return pd.DataFrame(series(length).T, index, ["a", "b", "c"])
+
+
+def long(names=("unique_id", "ds", "y"), **options) -> pd.DataFrame:
+    frame = table(**options).rename_axis(names[1]).rename_axis(names[0], axis=1)
+    return frame.stack().rename(names[2]).reset_index()[list(names)]
+
+
+def only(data, **options):
+    (found,) = read(data, **options).entries.values()
+    return found
+
+
+WIDE = table()
+LONG = long()
+FORMS = {
+    "wide": WIDE,
+    "periods": WIDE.to_period("h"),
+    "times in a column": WIDE.rename_axis("when").reset_index(),
+    "text in a column": WIDE.rename_axis("Date").reset_index().astype({"Date": str}),
+    "dates as objects": WIDE.rename_axis("when").reset_index().astype({"when": object}),
+    "arrow index": WIDE.set_axis(WIDE.index.astype("timestamp[ns][pyarrow]")),
+    "unsorted": WIDE.sample(frac=1, random_state=0),
+    "long": LONG,
+    "long, unsorted": LONG.sample(frac=1, random_state=0).sort_values("unique_id"),
+    "long, the other dialect": long(("item_id", "timestamp", "target")),
+    "long, nullable": LONG.convert_dtypes(),
+    "long, arrow": LONG.convert_dtypes(dtype_backend="pyarrow"),
+    "long, categories": LONG.astype({"unique_id": "category"}),
+    "objects with numbers": WIDE.astype(object),
+    "polars wide": pl.from_pandas(WIDE.rename_axis("when").reset_index()),
+    "polars long": pl.from_pandas(LONG),
+    "polars lazy": pl.from_pandas(LONG).lazy(),
+    "pyarrow": pa.Table.from_pandas(LONG, preserve_index=False),
+    "a dict of one": {"frame": WIDE},
+    "entries": [{"start": pd.Period("2024-01-01", "h"), "target": series(60),
+                 "info": {"columns": ["a", "b", "c"]}}],
+    "one entry": {"start": pd.Period("2024-01-01", "h"), "target": series(60),
+                  "info": {"columns": ["a", "b", "c"]}},
+    "univariate entries": [
+        {"start": pd.Period("2024-01-01", "h"), "target": row, "item_id": name}
+        for row, name in zip(series(60), "abc", strict=True)
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_read_alike(form):
+    found = only(FORMS[form])
+    assert found["start"] == pd.Period("2024-01-01", "h")
+    assert found["info"]["columns"] == ["a", "b", "c"]
+    assert np.array_equal(found["target"], series(60))
+
+
+def test_any_column_names_will_do():
+    frame = long(("sensor", "at", "load")).assign(note="x")
+    reading = read(frame, id_column="sensor", time_column="at", target_column="load")
+    assert reading.names == Names("sensor", "at", "load")
+    assert np.array_equal(next(iter(reading.entries.values()))["target"], series(60))
+
+
+def test_names_of_the_axes_are_kept():
+    assert read(WIDE).names == Names("series", "timestamp", "value")
+    named = WIDE.rename_axis("hour").rename_axis("sensor", axis=1)
+    assert read(named).names == Names("sensor", "hour", "value")
+    assert read(LONG).names == Names("unique_id", "ds", "y")
+
+
+def test_groups_keep_their_keys_and_their_order():
+    reading = read({"south": WIDE, ("north", 1): WIDE[20:]})
+    assert reading.grouped and list(reading.entries) == ["south", ("north", 1)]
+    assert reading.entries["north", 1]["target"].shape == (3, 40)
+    reading = read([entry(), {**entry(), "item_id": "b"}])
+    assert reading.grouped and list(reading.entries) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_nothing_that_is_handed_in_is_changed(name):
+    data = FORMS[name]
+    if isinstance(data, pd.DataFrame):
+        before = data.copy(deep=True)
+        only(data)["target"][:] = 0
+        assert_frame_equal(data, before)
+
+
+def test_a_series_is_a_table_of_one():
+    found = only(WIDE["b"])
+    assert found["info"]["columns"] == ["b"] and found["target"].shape == (1, 60)
+    assert only(WIDE["b"].rename(None))["info"]["columns"] == ["value"]
+
+
+def test_ragged_starts_gaps_and_holes():
+    frame = LONG.drop(index=LONG.index[(LONG.unique_id == "b") & (LONG.ds < "2024-01-02")])
+    frame = frame[frame.ds.dt.hour != 5]
+    found = only(frame)
+    target, late = found["target"], found["info"]["columns"].index("b")
+    assert target.shape == (3, 60)
+    assert np.isnan(target[late, :24]).all() and np.isnan(target[:, [5, 29, 53]]).all()
+    assert np.isnan(target).sum() == 24 + 3 * 3 - 1
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC", "Asia/Kolkata"])
+def test_time_zones_and_the_change_of_clocks(zone):
+    index = pd.date_range("2024-03-25", periods=250, freq="h", tz=zone)
+    found = only(pd.DataFrame({"a": np.arange(240.0)}, index[:240]))
+    assert found["target"].shape == (1, 240)
+    assert list(stamps_of(found["start"] + 240, 10, found["info"])) == list(index[240:])
+
+
+ALIASES = [
+    "ME", "MS", "BME", "BMS", "QE", "QS", "BQE", "QE-JAN", "QS-FEB", "YE", "YS", "YE-JUN", "BYE",
+    "W", "W-SUN", "W-WED", "2W", "4W", "B", "C", "CBME", "CBMS", "D", "2D", "h", "6h", "15min",
+    "min", "30s", "s", "ms", "us", "90min", "36h", "2ME", "2QE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("freq", ALIASES)
+@pytest.mark.parametrize("given", [True, False])
+def test_every_frequency_goes_on_where_it_stopped(freq, given):
+    index = pd.date_range("2020-01-01", periods=44, freq=freq)
+    found = only(pd.DataFrame({"a": np.arange(40.0)}, index[:40]), freq=freq if given else None)
+    assert found["target"].shape == (1, 40) and not np.isnan(found["target"]).any()
+    assert list(stamps_of(found["start"] + 40, 4, found["info"])) == list(index[40:])
+
+
+def test_custom_business_days():
+    days = pd.offsets.CustomBusinessDay(holidays=["2020-01-06"])
+    index = pd.date_range("2020-01-01", periods=40, freq=days)
+    for freq in (days, None):
+        found = only(pd.DataFrame({"a": 1.0}, index), freq=freq)
+        assert found["start"].freqstr == "B" and np.isnan(found["target"][0]).nonzero()[0] == [3]
+    week = pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu")
+    index = pd.date_range("2020-01-01", periods=40, freq=week)
+    found = only(pd.DataFrame({"a": 1.0}, index), freq=week)
+    assert found["start"].freqstr == "D" and np.nansum(found["target"]) == 40
+
+
+WRONG = {
+    "no DataFrame": (object(), "is no table"),
+    "nothing": ({}, "empty"),
+    "no entries": ([], "no entries"),
+    "entries without a start": ([{"target": [1.0]}], "no start"),
+    "no times": (WIDE.reset_index(drop=True), "no column holds times"),
+    "two times": (WIDE.rename_axis("x").reset_index().assign(y=WIDE.index), "all hold times"),
+    "the same entry twice": ([entry(), entry()], "item_id 'a'"),
+    "a timestamp twice": (pd.concat([WIDE, WIDE[:1]]), "2024-01-01 00:00:00 appears more"),
+    "twice, long": (pd.concat([LONG, LONG[:1]]), "'a' has more than one value at 2024-01-01"),
+    "text": (
+        WIDE.astype(object).mask(WIDE.iloc[3, 1] == WIDE, "n/a"),
+        "'b' at 2024-01-01 03:00.*n/a",
+    ),
+    "an infinite number": (WIDE.replace(WIDE.iloc[3, 1], np.inf), "'b' at 2024-01-01 03:00"),
+    "no number of time": (WIDE.rename_axis("ds").reset_index().assign(ds=1), "not timestamps"),
+    "no time": (WIDE.rename_axis("ds").reset_index().assign(ds="soon"), "'soon'.* row 0"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_mistakes_are_named(case):
+    data, message = WRONG[case]
+    with pytest.raises(DataError, match=message):
+        read(data)
+
+
+def test_a_wrong_name_of_a_column_is_named():
+    with pytest.raises(DataError, match="'sensor'"):
+        read(LONG, id_column="sensor")
+    with pytest.raises(DataError, match="no column 'at'"):
+        read(WIDE.reset_index(), time_column="at")
+
+
+def test_series_in_another_order_are_put_in_order():
+    found = aligned(only(WIDE[["c", "a", "b"]]), ["a", "b", "c"], "frame")
+    assert found["info"]["columns"] == ["a", "b", "c"]
+    assert np.array_equal(found["target"], series(60))
+    with pytest.raises(DataError, match="'d'"):
+        aligned(only(WIDE.assign(d=1.0)), ["a", "b", "c"], "frame")
+    with pytest.raises(DataError, match="no series 'c'"):
+        aligned(only(WIDE[["a", "b"]]), ["a", "b", "c"], "frame")
+
+
+def test_new_rows_extend_the_history():
+    old, new = WIDE[:40], WIDE[30:] + 1
+    new.iloc[0, 0] = np.nan
+    target = extended(only(old), only(new))["target"]
+    expected = pd.concat([old[:30], new])
+    expected.iloc[30, 0] = old.iloc[30, 0]
+    assert np.array_equal(target, expected.to_numpy(np.float32).T)
+    late = extended(only(WIDE[:20]), only(WIDE[50:]))["target"]
+    assert late.shape == (3, 60) and np.isnan(late[:, 20:50]).all()
+    early = extended(only(WIDE[20:]), only(WIDE[:30]))
+    assert early["start"] == pd.Period("2024-01-01", "h")
+    assert np.array_equal(early["target"], series(60))
+
+
+def test_new_rows_of_another_clock_are_refused():
+    with pytest.raises(DataError, match="frequency"):
+        extended(only(WIDE), only(WIDE[::2]))
+    with pytest.raises(DataError, match="between the steps"):
+        extended(only(WIDE), only(WIDE.shift(freq="30min")))
+    with pytest.raises(DataError, match="time zone"):
+        extended(only(WIDE), only(WIDE.tz_localize("UTC")))
+
+
+def test_dates_without_a_time():
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i) for i in range(30)]
+    found = only(pd.DataFrame({"day": days, "a": np.arange(30.0)}))
+    assert found["start"] == pd.Period("2024-01-01", "D")

@@ -1,0 +1,186 @@
+"""What a forecast says in tables: checked against the paths themselves."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from pandas.testing import assert_frame_equal
+
+from timediff import Forecast
+from timediff.errors import DataError, OptionError
+from timediff.reading import Names, read
+from timediff.results import ForecastGroup, quantile_columns
+
+S, P, D = 200, 4, 3
+COLUMNS = ["a", "b", "c"]
+
+
+def paths() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((S, P, 1))
+    return (10 + common + 0.3 * rng.standard_normal((S, P, D))).astype(np.float32)
+
+
+def table(length: int = 30, tz: str | None = None) -> pd.DataFrame:
+    index = pd.date_range("2024-03-29 22:00", periods=length, freq="h", tz=tz)
+    return pd.DataFrame(np.arange(3.0 * length).reshape(length, 3), index, COLUMNS)
+
+
+def forecast(tz: str | None = "Europe/Berlin", names: Names | None = None) -> Forecast:
+    history = read(table(tz=tz)).entries["frame"]
+    start = history["start"] + history["target"].shape[1]
+    return Forecast(paths(), start, COLUMNS, info=history["info"], names=names, history=history)
+
+
+def test_it_is_stamped_as_the_history_goes_on():
+    made = forecast()
+    expected = pd.date_range("2024-03-31 05:00", periods=P, freq="h", tz="Europe/Berlin")
+    assert list(made.index) == list(expected)  # the clocks went forward at two
+    assert made.cutoff == pd.Timestamp("2024-03-31 04:00", tz="Europe/Berlin")
+    assert "200 paths × 4 steps" in repr(made)
+
+
+def test_moments_and_quantiles_are_those_of_the_paths():
+    made, x = forecast(), paths().astype(float)
+    for got, expected in (
+        (made.mean(), x.mean(0)),
+        (made.std(), x.std(0)),
+        (made.median(), np.median(x, axis=0)),
+        (made.quantile(0.3), np.quantile(x, 0.3, axis=0)),
+        (made.interval(80)[1], np.quantile(x, 0.9, axis=0)),
+    ):
+        assert list(got.columns) == COLUMNS and got.index.equals(made.index)
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_the_long_table_has_the_names_of_the_caller():
+    made = forecast(names=Names("unique_id", "ds", "y"))
+    frame = made.to_frame(quantiles=[0.5], level=[80, 95])
+    assert list(frame) == [
+        "unique_id", "ds", "mean", "0.5", "lo-80", "hi-80", "lo-95", "hi-95",
+    ]  # fmt: skip
+    assert frame.unique_id.tolist() == np.repeat(COLUMNS, P).tolist()
+    row = frame.iloc[P + 2]
+    x = paths()[:, 2, 1].astype(float)
+    assert row.ds == made.index[2] and row["0.5"] == pytest.approx(np.median(x))
+    assert [row["lo-80"], row["hi-95"]] == pytest.approx(np.quantile(x, [0.1, 0.975]).tolist())
+    assert list(made.to_frame()) == ["unique_id", "ds", "mean", "0.05", "0.5", "0.95"]
+
+
+def test_the_long_table_of_paths():
+    frame = forecast(names=Names("unique_id", "ds", "y")).to_frame(samples=True)
+    assert list(frame) == ["unique_id", "ds", "sample", "y"] and len(frame) == S * P * D
+    back = frame.y.to_numpy().reshape(D, P, S).transpose(2, 1, 0)
+    assert np.array_equal(back, paths())
+    assert frame["sample"].tolist()[: S + 1] == [*range(S), 0]
+
+
+def test_aggregates_are_of_the_paths_not_of_the_quantiles():
+    made, x = forecast(), paths().astype(float)
+    weights = {"ab": ["a", "b"], "spread": {"a": 1, "c": -1}}
+    both = made.aggregate(weights)
+    assert both.columns == ["ab", "spread"]
+    np.testing.assert_allclose(both.samples[..., 0], x[..., 0] + x[..., 1], rtol=1e-6)
+    np.testing.assert_allclose(both.samples[..., 1], x[..., 0] - x[..., 2], atol=1e-5)
+    # a common factor moves the sum: its spread is nearly twice, not sqrt(2) times, one series'
+    assert (both.std()["ab"] > 1.8 * made.std()["a"]).all()
+    assert (both.std()["spread"] < 0.6 * made.std()["a"]).all()
+    frame = pd.DataFrame({"a": [1, 1], "b": [1, 0], "c": [0, -1]}, ["ab", "spread"])
+    assert np.array_equal(made.aggregate(frame).samples, both.samples)
+    known = both.plain_history()
+    assert known is not None and known["ab"].tolist() == (table().a + table().b).tolist()
+
+
+def test_a_part_is_the_part():
+    made = forecast()
+    assert np.array_equal(made["b"].samples[..., 0], paths()[..., 1])
+    part = made[["c", "a"]]
+    assert part.columns == ["c", "a"] and np.array_equal(part.samples, paths()[..., [2, 0]])
+    known = part.plain_history()
+    assert known is not None and known["c"].tolist() == table().c.tolist()
+
+
+def test_constraints():
+    made = forecast()
+    cut = made.constrain(lower=9.5, upper=10.4, integer=True)
+    assert np.unique(cut.samples).tolist() == [10.0]
+    cut = made.constrain(lower=9.5)
+    assert cut.samples.min() == 9.5 and cut.samples.max() == paths().max()
+    assert made.samples.min() < 9.5
+    with pytest.raises(OptionError, match="above"):
+        made.constrain(lower=2, upper=1)
+
+
+def test_scores_are_of_the_horizon_by_name_and_by_time():
+    from timediff.scores import crps
+
+    made = forecast()
+    observed = table(tz="Europe/Berlin", length=60)[["c", "b", "a"]]
+    observed.iloc[31, 0] = np.nan
+    got = made.score(observed)
+    target = observed[COLUMNS].iloc[30:34].to_numpy(np.float32)
+    import torch
+
+    expected = crps(torch.from_numpy(paths()), torch.from_numpy(target)).item()
+    assert got["crps"] == pytest.approx(expected)
+    long = observed.rename_axis("ds").rename_axis("unique_id", axis=1).stack().rename("y")
+    assert made.score(long.reset_index()) == pytest.approx(got)
+    with pytest.raises(DataError, match="no observation between 2024-03-31 05:00"):
+        made.score(observed[:20])
+    with pytest.raises(DataError, match="no series 'a'"):
+        made.score(observed[["b", "c"]])
+    with pytest.raises(DataError, match="time zone"):
+        made.score(observed.tz_localize(None))
+
+
+def test_xarray_and_gluonts_hold_the_same_paths():
+    made = forecast()
+    array = made.to_xarray()
+    assert isinstance(array, xarray.DataArray) and array.dims == ("sample", "time", "series")
+    assert np.array_equal(array.sel(series="b").to_numpy(), paths()[..., 1])
+    assert array.attrs["time_zone"] == "Europe/Berlin"
+    assert pd.Timestamp(array.time[0].item()) == pd.Timestamp("2024-03-31 03:00")
+    other = made.to_gluonts()
+    assert np.array_equal(other.samples, paths()) and other.columns == COLUMNS
+    assert other.start_date == made.start
+
+
+def test_pictures():
+    made = forecast()
+    observed = table(tz="Europe/Berlin", length=60)
+    figure = made.plot(observed)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [*COLUMNS, "sum of all 3 series"]
+    line = next(line for line in figure.axes[0].lines if line.get_label() == "observed")
+    assert line.get_ydata()[-P:].tolist() == observed.a[30:34].tolist()
+    assert forecast(tz=None).aggregate({"ab": ["a", "b"]}).plot() is not None
+
+
+def test_groups():
+    group = ForecastGroup({"n": forecast(), "s": forecast()})
+    frame = group.to_frame(level=90)
+    assert list(frame) == ["group", "series", "timestamp", "mean", "lo-90", "hi-90"]
+    assert frame.group.tolist() == ["n"] * P * D + ["s"] * P * D
+    assert_frame_equal(frame[: P * D].drop(columns="group"), forecast().to_frame(level=90))
+    observed = table(tz="Europe/Berlin", length=60)
+    scores = group.score({"n": observed, "s": observed})
+    assert scores.loc["n", "crps"] == forecast().score(observed)["crps"]
+    with pytest.raises(DataError, match="'s'"):
+        group.score({"n": observed})
+
+
+def test_mistakes():
+    made = forecast()
+    with pytest.raises(OptionError, match="unknown series 'd'"):
+        made["d"]
+    with pytest.raises(OptionError, match=r"'bb'.*'b'"):
+        made.aggregate({"x": ["a", "bb"]})
+    with pytest.raises(OptionError, match="nothing to aggregate"):
+        made.aggregate({})
+    with pytest.raises(DataError, match="not finite"):
+        made.aggregate({"x": {"a": np.nan}})
+    with pytest.raises(OptionError, match="level: 100"):
+        quantile_columns(level=[100])
+    with pytest.raises(OptionError, match="quantiles: 2"):
+        made.quantile(2)
+    with pytest.raises(DataError, match="expected paths"):
+        Forecast(paths(), made.start, ["a"])

@@ -1,0 +1,149 @@
+"""Arguments that several commands share, and how their texts are read."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+
+TABLE = ".csv, .csv.gz, .tsv, .parquet, .jsonl (or .ndjson); - for stdin"
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help=f"Table, wide or long: {TABLE}.")]
+MoreData = Annotated[
+    str | None,
+    typer.Argument(metavar="DATA", help=f"History to go on from, not the kept one: {TABLE}."),
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `timediff fit` wrote.")]
+
+Preset = Annotated[str | None, typer.Option(help="default, fast, best or paper.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")]
+Freq = Annotated[
+    str | None, typer.Option(help="Frequency as pandas writes it (h, D, B, ...), if not inferred.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="An option of the model (see `timediff info --options`)."
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option(help="Options in a .toml or .json file; what is given here wins.")
+]
+IdColumn = Annotated[str | None, typer.Option(help="Of a long table: the column with the series.")]
+TimeColumn = Annotated[str | None, typer.Option(help="The column with the timestamps.")]
+TargetColumn = Annotated[
+    str | None, typer.Option(help="Of a long table: the column with the values.")
+]
+Samples = Annotated[int, typer.Option(min=1, help="Joint paths to draw.")]
+Device = Annotated[str | None, typer.Option(help="Where to draw: auto, cpu, cuda, ...")]
+Aggregate = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=A,B",
+        help="A total, path by path; 2*A and -1*B are weights, NAME=* sums all. Repeatable.",
+    ),
+]
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="- for stdout, or the file to write.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="FORMAT", help="Of the output: csv, jsonl or parquet; by its suffix."
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--input-format",
+        metavar="FORMAT",
+        help="Of DATA: csv, jsonl or parquet; by its suffix, or csv.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Progress line by line, and the training's log.")
+]
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """``80,95`` as numbers."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        message = f"{text!r} is not numbers with commas between"
+        raise typer.BadParameter(message, param_hint=option) from None
+
+
+def labels(columns: Sequence[Any], text: str | None) -> list[Any] | None:
+    """``a,b`` as labels of series, which need not be text."""
+    if text is None:
+        return None
+    return [label(columns, part) for part in text.split(",")]
+
+
+def label(columns: Sequence[Any], text: str) -> Any:
+    """The label that reads like this.
+
+    Raises:
+        OptionError: there is none.
+    """
+    from timediff.registry import unknown_name
+
+    for column in columns:
+        if str(column) == text:
+            return column
+    raise unknown_name("series", text, [str(column) for column in columns])
+
+
+def combinations(columns: Sequence[Any], texts: list[str]) -> dict[str, dict[Any, float]]:
+    """``north=a,b`` and ``spread=a,-1*b`` as weights of series.
+
+    Raises:
+        OptionError: an unknown series.
+    """
+    found: dict[str, dict[Any, float]] = {}
+    known = {str(column) for column in columns}
+    for text in texts:
+        name, equals, members = text.partition("=")
+        if not (name and equals and members):
+            raise typer.BadParameter(f"{text!r} is not NAME=A,B", param_hint="--aggregate")
+        weights = found.setdefault(name, {})
+        for member in members.split(","):
+            if member == "*" and "*" not in known:
+                weights |= dict.fromkeys(columns, 1.0)
+                continue
+            weighted = re.fullmatch(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)\*(.+)", member)
+            if weighted and member not in known:
+                weights[label(columns, weighted[2])] = float(weighted[1])
+            else:
+                weights[label(columns, member)] = 1.0
+    return found
+
+
+def device_of(text: str | None) -> "torch.device | None":
+    """The device of this name, None for the default.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    if text in (None, "auto"):
+        return None
+    import torch
+
+    from timediff.errors import OptionError
+
+    try:
+        device = torch.device(str(text))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise OptionError(f"device {text!r} cannot be used here: {reason}") from error
+    return device

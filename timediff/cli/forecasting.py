@@ -1,0 +1,176 @@
+"""Commands that draw forecasts: ``predict`` and ``plot``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from timediff.cli import arguments as a
+from timediff.cli.app import app, examples
+from timediff.cli.files import check_output, format_of, replacing, write_table
+from timediff.cli.screen import busy, say
+from timediff.cli.tables import load_model, read_like
+from timediff.errors import OptionError
+
+if TYPE_CHECKING:
+    from timediff.forecaster import Forecaster
+    from timediff.results import Forecast, ForecastGroup
+
+UPDATE = typer.Option("--update", help="Append DATA to the kept history before.")
+
+
+@app.command(
+    epilog=examples(
+        "timediff predict model",
+        "timediff predict model --level 80,95 --output forecast.csv",
+        "timediff predict model next_day.csv --update --quantiles 0.1,0.5,0.9 --format jsonl",
+        "timediff predict model --aggregate north=a,b --aggregate 'total=*' --seed 1",
+        "timediff predict model --samples 200 --paths -o paths.parquet",
+    )
+)
+def predict(
+    model: a.Model,
+    data: a.MoreData = None,
+    samples: a.Samples = 100,
+    seed: a.Seed = None,
+    level: Annotated[
+        str | None, typer.Option(help="Central intervals in per cent, such as 80,95.")
+    ] = None,
+    quantiles: Annotated[str | None, typer.Option(help="Quantiles, such as 0.1,0.5,0.9.")] = None,
+    paths: Annotated[bool, typer.Option("--paths", help="The joint paths themselves.")] = False,
+    aggregate: a.Aggregate = None,
+    output: a.Output = "-",
+    output_format: a.Format = None,
+    input_format: a.InputFormat = None,
+    device: a.Device = None,
+    update: Annotated[bool, UPDATE] = False,
+    save: Annotated[bool, typer.Option("--save", help="Keep the update in MODEL.")] = False,
+    overwrite: a.Overwrite = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """Forecast: quantiles or joint paths, as a table.
+
+    A long table: a row for each series and time, and for each path with --paths.
+
+    The forecast goes on from the history that MODEL keeps, or from DATA. MODEL is not changed,
+    unless --update --save.
+    """
+    if (update or save) and data is None:
+        raise typer.BadParameter("there is no DATA to append", param_hint="--update")
+    if save and not update:
+        raise typer.BadParameter("it keeps an update: give --update, too", param_hint="--save")
+    check_output(output, overwrite)
+    format_of(output, output_format)
+    shown = {"level": a.numbers("--level", level), "quantiles": a.numbers("--quantiles", quantiles)}
+    forecaster = load_model(model)
+    forecast = draw(
+        forecaster, data, input_format, update, samples, seed, device, aggregate, quiet, shown
+    )
+    table = forecast.to_frame(samples=True) if paths else forecast.to_frame()
+    if save:
+        forecaster.save(model, overwrite=True)
+    write_table(table, output, output_format, overwrite)
+
+
+def draw(
+    forecaster: "Forecaster",
+    data: str | None,
+    input_format: str | None,
+    update: bool,
+    samples: int,
+    seed: int | None,
+    device: str | None,
+    aggregate: list[str] | None,
+    quiet: bool,
+    shown: dict[str, Any] | None = None,
+) -> "Forecast | ForecastGroup":
+    """The forecast that a command is about."""
+    combined = a.combinations(forecaster.columns, aggregate) if aggregate else None
+    where = a.device_of(device)
+    history = None
+    if data is not None:
+        history = read_like(forecaster, data, input_format)
+        if update:
+            forecaster.update(history)
+            history = None
+    with busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet):
+        forecast = forecaster.predict(
+            history, num_samples=samples, seed=seed, device=where, **(shown or {})
+        )
+    if combined is None:
+        return forecast
+    if isinstance(forecast, dict):
+        parts = {key: part.aggregate(combined) for key, part in forecast.items()}
+        return type(forecast)(parts)
+    return forecast.aggregate(combined)
+
+
+@app.command(
+    epilog=examples(
+        "timediff plot model --output chart.png",
+        "timediff plot model --series a,b --no-total --output two.svg",
+        "timediff plot model --actuals next_day.csv --output outcome.pdf",
+    )
+)
+def plot(
+    model: a.Model,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Picture: .png, .svg, .pdf, ...")
+    ],
+    data: a.MoreData = None,
+    series: Annotated[
+        str | None, typer.Option(help="Series to draw, such as a,b; the first three if not given.")
+    ] = None,
+    actuals: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Table of what happened, drawn over it.")
+    ] = None,
+    total: Annotated[bool, typer.Option(help="A panel with the sum of all series.")] = True,
+    history: Annotated[
+        int | None, typer.Option(min=0, help="Steps of history; three horizons if not given.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Of a model of several groups: which one.")
+    ] = None,
+    aggregate: a.Aggregate = None,
+    samples: a.Samples = 100,
+    seed: a.Seed = None,
+    device: a.Device = None,
+    input_format: a.InputFormat = None,
+    overwrite: a.Overwrite = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """Draw fan charts of the forecast.
+
+    Median, 50 % and 90 % bands of some series, and of the sum of all, after the history.
+    """
+    check_output(output, overwrite)
+    kinds = _pictures()
+    kind = output.suffix.lower().lstrip(".")
+    if kind not in kinds:
+        raise typer.BadParameter(
+            f"{str(output)!r} ends in none of {', '.join(kinds)}", param_hint="--output"
+        )
+    forecaster = load_model(model)
+    forecast = draw(forecaster, data, input_format, False, samples, seed, device, aggregate, quiet)
+    if isinstance(forecast, dict):
+        keys = list(forecast)
+        forecast = forecast[a.label(keys, group) if group is not None else keys[0]]
+    seen = read_like(forecaster, actuals) if actuals is not None else None
+    picks = a.labels(forecast.columns, series)
+    figure = forecast.plot(
+        seen,
+        series=None if picks is None else [str(pick) for pick in picks],
+        total=total,
+        history_length=history,
+    )
+    with replacing(output, overwrite) as part:
+        figure.savefig(part, dpi=150, format=kind)
+    say(str(output), quiet)
+
+
+def _pictures() -> list[str]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise OptionError("plot needs matplotlib: pip install timediff[plot]") from error
+    return sorted(Figure().canvas.get_supported_filetypes())

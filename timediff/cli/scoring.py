@@ -1,0 +1,187 @@
+"""The command ``score``: a forecast that was written, beside what happened."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from timediff.cli import arguments as a
+from timediff.cli.app import app, examples
+from timediff.cli.files import check_output, format_of
+from timediff.cli.screen import show
+from timediff.cli.tables import parse_times, read_table
+from timediff.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+PATH = "sample"
+NAMES = "Table of paths or quantiles, as `timediff predict` writes it."
+
+
+@app.command(
+    epilog=examples(
+        "timediff score paths.csv next_day.csv",
+        "timediff score paths.csv next_day.csv --aggregate 'total=*' --format jsonl",
+        "timediff predict model --paths | timediff score - next_day.csv",
+    )
+)
+def score(
+    forecast: Annotated[str, typer.Argument(metavar="FORECAST", help=NAMES)],
+    actuals: Annotated[
+        str, typer.Argument(metavar="ACTUALS", help=f"What happened, a table: {a.TABLE}.")
+    ],
+    aggregate: a.Aggregate = None,
+    id_column: a.IdColumn = None,
+    time_column: a.TimeColumn = None,
+    target_column: a.TargetColumn = None,
+    freq: a.Freq = None,
+    output: a.Output = "-",
+    output_format: a.Format = None,
+    input_format: a.InputFormat = None,
+    overwrite: a.Overwrite = False,
+) -> None:
+    """Score a written forecast.
+
+    Of joint paths (`predict --paths`): CRPS, CRPS of the sum, energy and variogram score, coverage
+    of 90 %. Of quantiles: their weighted loss, which of the 19 from 0.05 to 0.95 is the CRPS, and
+    the coverage of the intervals they make. ACTUALS may have more time than the forecast.
+    """
+    if forecast == actuals == "-":
+        raise typer.BadParameter("stdin holds one table only", param_hint="ACTUALS")
+    check_output(output, overwrite)
+    format_of(output, output_format)
+    table = read_table(forecast, input_format if forecast == "-" else None, texts=(0,))
+    table, ids, times = _roles(table)
+    names = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
+    observed = read_table(
+        actuals,
+        input_format if actuals == "-" else None,
+        id_column=id_column or ids,
+        time_column=time_column,
+    )
+    target = table.columns[3] if PATH in table.columns[2:3] else None
+    if not any(names.values()) and {ids, times, target} <= set(observed.columns):
+        names = {"id_column": ids, "time_column": times, "target_column": target}
+    if PATH in table.columns:
+        scores = _of_paths(table, ids, times, observed, names, freq, aggregate)
+    elif aggregate:
+        raise DataError("quantiles cannot be summed: score a table of paths (predict --paths)")
+    else:
+        scores = _of_quantiles(table, ids, times, observed, names, freq)
+    import pandas as pd
+
+    show(pd.DataFrame([scores]), output, output_format, overwrite)
+
+
+def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
+    """The table, its times read, and the columns with the series and the times: its first two."""
+    if "group" in table.columns[:1]:
+        raise DataError("the forecast has several groups: score one at a time")
+    parsed = parse_times(table.iloc[:, 1]) if len(table.columns) > 2 else None
+    if parsed is None:
+        raise DataError(
+            f"the forecast has the columns {list(table.columns)}: expected series, timestamps and "
+            "then sample and value, or quantiles"
+        )
+    ids, times = table.columns[:2]
+    return table.assign(**{times: parsed}), ids, times
+
+
+def _observed(
+    labels: list[Any], stamps: Any, observed: "pd.DataFrame", names: dict[str, Any], freq: Any
+) -> "np.ndarray":
+    """What was observed at these times, ``(P, D)``."""
+    import numpy as np
+
+    from timediff.frames import to_wide
+    from timediff.reading import read
+
+    (entry,) = read(observed, freq=freq, **names).entries.values()
+    own = {str(column): i for i, column in enumerate(entry["info"]["columns"])}
+    missing = [str(label) for label in labels if str(label) not in own]
+    if missing:
+        raise DataError(f"ACTUALS has no series {missing[0]!r}: it has {', '.join(own)}")
+    wide = to_wide(entry).iloc[:, [own[str(label)] for label in labels]]
+    if (wide.index.tz is None) != (stamps.tz is None):
+        raise DataError(
+            f"the forecast's time zone is {stamps.tz}, that of ACTUALS {wide.index.tz}: both or "
+            "none must have one"
+        )
+    found = wide.reindex(stamps).to_numpy()
+    if np.isnan(found).all():
+        raise DataError(f"ACTUALS has nothing between {stamps[0]} and {stamps[-1]}, the horizon")
+    return found
+
+
+def _of_paths(
+    table: "pd.DataFrame",
+    ids: str,
+    times: str,
+    observed: "pd.DataFrame",
+    names: dict[str, Any],
+    freq: str | None,
+    aggregate: list[str] | None,
+) -> dict[str, float]:
+    import numpy as np
+    import torch
+
+    from timediff.scores import combine, score_table
+
+    value = table.columns[-1]
+    labels = list(table[ids].unique())
+    wide = table.pivot(index=[PATH, times], columns=ids, values=value)[labels]
+    stamps = wide.index.unique(times).sort_values()
+    count = wide.index.unique(PATH).size
+    if wide.isna().any(axis=None) or len(wide) != count * len(stamps):
+        raise DataError("the forecast does not have a value for each series, time and sample")
+    values = wide.sort_index().to_numpy(np.float32).reshape(count, len(stamps), len(labels))
+    actual = _observed(labels, stamps, observed, names, freq)
+    paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float32))
+    if aggregate:
+        weights = a.combinations(labels, aggregate)
+        rows = [[row.get(label, 0.0) for label in labels] for row in weights.values()]
+        paths, target = combine(paths, target, torch.tensor(rows))
+    return score_table(paths, target)
+
+
+def _of_quantiles(
+    table: "pd.DataFrame",
+    ids: str,
+    times: str,
+    observed: "pd.DataFrame",
+    names: dict[str, Any],
+    freq: str | None,
+) -> dict[str, float]:
+    import numpy as np
+
+    levels = {c: q for c in table.columns[2:] if (q := _level(str(c))) is not None}
+    if not levels:
+        raise DataError(f"no column of {list(table.columns)} is a quantile, nor are there paths")
+    labels = list(table[ids].unique())
+    wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
+    actual = _observed(labels, wide.index, observed, names, freq)
+    seen = ~np.isnan(actual)
+    values = {q: wide[c][labels].to_numpy()[seen] for c, q in levels.items()}
+    y = actual[seen]
+    losses = [2 * ((y - v) * (q - (y <= v))).sum() / np.abs(y).sum() for q, v in values.items()]
+    scores = {"weighted_quantile_loss": float(np.mean(losses)), "quantiles": float(len(levels))}
+    for low in sorted(q for q in values if q < 0.5):
+        high = [q for q in values if abs(1 - low - q) < 1e-9]
+        if high:
+            inside = (values[low] <= y) & (y <= values[high[0]])
+            scores[f"coverage{100 * (1 - 2 * low):g}"] = float(inside.mean())
+    return scores
+
+
+def _level(column: str) -> float | None:
+    """The quantile in a column: ``0.05`` or ``lo-90``."""
+    side, _, percent = column.partition("-")
+    try:
+        if side in ("lo", "hi"):
+            tail = (1 - float(percent) / 100) / 2
+            return tail if side == "lo" else 1 - tail
+        level = float(column)
+    except ValueError:
+        return None
+    return level if 0 < level < 1 else None

@@ -1,0 +1,171 @@
+"""Reading tables from files and pipes."""
+
+import gzip
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from timediff.cli.files import format_of
+from timediff.errors import DataError, SavedModelError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from timediff.forecaster import Forecaster
+
+
+def read_table(
+    place: str,
+    given: str | None = None,
+    *,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    texts: tuple[str | int, ...] = (),
+) -> "pd.DataFrame":
+    """A table from a file or stdin, its timestamps read as such.
+
+    Labels of series in a long table stay text: ``007`` does not become 7, nor ``NA`` missing.
+
+    Args:
+        place: a path, or ``-`` for stdin.
+        given: its format; by the suffix, or CSV, if None.
+        id_column: of a long table, if it has none of the usual names.
+        time_column: likewise; or of a wide one.
+        texts: more columns that stay text, by name or position.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    import pandas as pd
+
+    from timediff._tables import DIALECTS
+
+    name = format_of(place, given)
+    content = _bytes(place)
+    ids = [id_column] if id_column else list(DIALECTS["id_column"])
+    try:
+        if name == "parquet":
+            frame = pd.read_parquet(io.BytesIO(content))
+        elif name == "jsonl":
+            text = io.StringIO(content.decode("utf-8-sig"))
+            frame = pd.read_json(text, lines=True, dtype=False, convert_dates=False)
+        else:
+            frame = _read_csv(content.decode("utf-8-sig"), [*ids, *texts])
+    except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are these
+        raise DataError(f"{_name(place)} cannot be read as {name}: {error}") from error
+    if not len(frame.columns) or (frame.empty and not len(frame.index)):
+        raise DataError(f"{_name(place)} holds no rows")
+    return _with_times(frame, ids, time_column)
+
+
+def _name(place: str) -> str:
+    return "stdin" if place == "-" else place
+
+
+def _bytes(place: str) -> bytes:
+    try:
+        content = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except FileNotFoundError:
+        raise DataError(f"there is no file {place}") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{place} cannot be read: {error}") from error
+    if not content.strip():
+        raise DataError(f"{_name(place)} is empty")
+    return content
+
+
+def _read_csv(text: str, texts: list[Any]) -> "pd.DataFrame":
+    import pandas as pd
+
+    header = text.split("\n", 1)[0]
+    separator = next((s for s in (",", "\t", ";") if s in header), ",")
+    own: Any = {name: lambda cell: cell or None for name in texts}  # as it stands there
+    return pd.read_csv(io.StringIO(text), sep=separator, converters=own, float_precision=None)
+
+
+def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) -> "pd.DataFrame":
+    """Text that is timestamps as timestamps; a first column without a name as the index."""
+    import pandas as pd
+
+    from timediff.reading import TIME_NAMES
+
+    if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        return frame
+    candidates = [c for c in frame.columns if str(c).lower() in TIME_NAMES]
+    first = frame.columns[0]
+    if time_column is not None:
+        candidates = [c for c in frame.columns if c == time_column]
+    elif not candidates and first not in ids:
+        candidates = [first]
+    for column in candidates:
+        times = parse_times(frame[column])
+        if times is not None:
+            frame = frame.assign(**{column: times})
+    unnamed = str(first).startswith("Unnamed: ") or first == "__index_level_0__"
+    if unnamed and frame[first].dtype.kind == "M":
+        frame = frame.set_index(first).rename_axis(index=None)
+    return frame
+
+
+def parse_times(texts: "pd.Series") -> "pd.Series | None":
+    """Timestamps, in UTC where their offsets differ; None if some are none."""
+    import pandas as pd
+
+    if texts.dtype.kind == "M":
+        return texts
+    if pd.api.types.is_numeric_dtype(texts.dtype):
+        return None
+    try:
+        sample = texts.astype(str).str.extract(r"([+-]\d\d:?\d\d)$", expand=False)
+        mixed = sample.nunique() > 1  # summer and winter
+        return pd.to_datetime(texts, utc=True) if mixed else pd.to_datetime(texts)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def load_model(path: Path, device: Any = "auto") -> "Forecaster":
+    """The forecaster in a folder.
+
+    Raises:
+        SavedModelError: there is none, or it is damaged.
+    """
+    from timediff.forecaster import Forecaster
+
+    if not path.is_dir():
+        raise SavedModelError(f"there is no saved model {path}")
+    return Forecaster.load(path, device or "auto")
+
+
+def read_like(forecaster: "Forecaster", place: str, given: str | None = None) -> "pd.DataFrame":
+    """A table of the model's series, with the labels and the time zone that the model knows.
+
+    Raises:
+        DataError: see :func:`read_table`.
+    """
+    return like(read_table(place, given, texts=(forecaster.names.id,)), forecaster)
+
+
+def like(frame: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
+    """The table with the labels and the time zone that the model knows.
+
+    A file has no time zones, only offsets, and no labels that are numbers.
+    """
+    import pandas as pd
+
+    own = {str(column): column for column in forecaster.columns}
+    entry = next(iter(forecaster.entries.values()), None)
+    zone = entry["info"].get("tz") if entry else None
+    names = forecaster.names
+    if names.id in frame.columns and names.target in frame.columns:
+        ids = frame[names.id]
+        frame = frame.assign(**{names.id: ids.map(lambda text: own.get(str(text), text))})
+    else:
+        frame = frame.rename(columns=lambda text: own.get(str(text), text))
+    if zone is None:
+        return frame
+    if isinstance(frame.index, pd.DatetimeIndex) and frame.index.tz is not None:
+        frame = frame.set_axis(frame.index.tz_convert(zone), axis=0)
+    aware = [c for c in frame.columns if isinstance(frame[c].dtype, pd.DatetimeTZDtype)]
+    return frame.assign(**{c: frame[c].dt.tz_convert(zone) for c in aware})

@@ -1,0 +1,124 @@
+"""Commands that train: ``fit`` and ``update``."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from timediff.cli import arguments as a
+from timediff.cli.app import app, examples
+from timediff.cli.files import check_output
+from timediff.cli.screen import say, training
+from timediff.cli.settings import forecaster_of, settings
+from timediff.cli.tables import load_model, read_like, read_table
+
+if TYPE_CHECKING:
+    from timediff.forecaster import Forecaster
+
+
+@app.command(
+    epilog=examples(
+        "timediff fit load.csv --horizon 24 --output model",
+        "timediff fit load.parquet --horizon 24 --preset fast --seed 1 -o fast",
+        "timediff fit load.csv --config model.toml --set max_epochs=20 -o tuned",
+        "timediff fit sales.csv --horizon 14 --id-column shop --time-column day "
+        "--target-column sold -o shops",
+        "cat load.csv | timediff fit - --horizon 24 --quiet -o piped",
+    )
+)
+def fit(
+    data: a.Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Folder to save the model in.")
+    ],
+    horizon: Annotated[int | None, typer.Option(help="Steps to forecast.")] = None,
+    preset: a.Preset = None,
+    seed: a.Seed = None,
+    freq: a.Freq = None,
+    config: a.Config = None,
+    option: a.Set = None,
+    id_column: a.IdColumn = None,
+    time_column: a.TimeColumn = None,
+    target_column: a.TargetColumn = None,
+    input_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Of DATA: csv, jsonl or parquet; by its suffix, or csv.",
+        ),
+    ] = None,
+    overwrite: a.Overwrite = False,
+    verbose: a.Verbose = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """Train a model of a table and save it.
+
+    DATA is wide (a column of timestamps, then a column for each series) or long (unique_id, ds, y
+    or item_id, timestamp, target, or columns named by options). Empty cells are missing values.
+    """
+    check_output(output, overwrite, folder=True)
+    given = {
+        "horizon": horizon,
+        "preset": preset,
+        "seed": seed,
+        "freq": freq,
+        "id_column": id_column,
+        "time_column": time_column,
+        "target_column": target_column,
+    }
+    options, columns = settings(config, given, option)
+    forecaster = forecaster_of(options)
+    frame = read_table(
+        data, input_format, id_column=columns["id_column"], time_column=columns["time_column"]
+    )
+    began = time.perf_counter()
+    with training(forecaster, quiet, verbose):
+        forecaster.fit(frame, **columns)
+    check_output(output, overwrite, folder=True)  # it may have come meanwhile
+    forecaster.save(output, overwrite=overwrite)
+    seconds = time.perf_counter() - began
+    series = len(forecaster.columns)
+    say(f"{output}: {series} series, {forecaster.horizon} steps ahead, {seconds:.0f} s", quiet)
+
+
+@app.command(
+    epilog=examples(
+        "timediff update model next_day.csv",
+        "timediff update model next_day.csv --train --output newer",
+    )
+)
+def update(
+    model: a.Model,
+    data: a.Data,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train on from the present weights.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
+    ] = None,
+    input_format: a.InputFormat = None,
+    overwrite: a.Overwrite = False,
+    verbose: a.Verbose = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """Append new rows to a model's history.
+
+    MODEL itself is renewed, as a whole or not at all, unless --output names another folder. Where
+    the rows overlap with the history they replace it. Without --train the model stays as it is.
+    """
+    if output is not None:
+        check_output(output, overwrite, folder=True)
+    forecaster = load_model(model)
+    before = _length(forecaster)
+    frame = read_like(forecaster, data, input_format)
+    with training(forecaster, quiet, verbose):
+        forecaster.update(frame, train=train)
+    forecaster.save(output or model, overwrite=output is None or overwrite)
+    say(f"{output or model}: {before} steps of history, now {_length(forecaster)}", quiet)
+
+
+def _length(forecaster: "Forecaster") -> int:
+    return max((entry["target"].shape[1] for entry in forecaster.entries.values()), default=0)

@@ -1,0 +1,138 @@
+"""What becomes of a history: its series put in order, new rows, features that come later."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from timediff._feature_tables import Grid, read_tables
+from timediff.errors import DataError
+from timediff.features import CATEGORY, KNOWN, PAST, REAL
+from timediff.registry import unknown_name
+
+Entry = dict[str, Any]
+
+
+def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
+    """The entry with its series in this order.
+
+    Raises:
+        DataError: a series is missing, or is not among them.
+    """
+    own = (entry.get("info") or {}).get("columns")
+    if own is None or own == columns:
+        return entry
+    extra = [c for c in own if c not in columns]
+    if extra:
+        error = unknown_name("series", extra[0], [str(c) for c in columns])
+        raise DataError(f"table {name!r}: {error}; leave the column out, or fit with it")
+    for column in columns:
+        if column not in own:
+            raise DataError(
+                f"table {name!r} has no series {column!r}, which the model was fitted with: add "
+                "it, with NaN where it was not observed"
+            )
+    order = [own.index(column) for column in columns]
+    info = {**entry["info"], "columns": list(columns)}
+    fields = {
+        field: np.asarray(entry[field])[:, order]
+        for field, axes in {KNOWN: 3, PAST: 3, REAL: 2, CATEGORY: 2}.items()
+        if field in entry and np.ndim(entry[field]) == axes
+    }
+    return {**entry, "target": entry["target"][order], "info": info, **fields}
+
+
+def extended(history: Entry, new: Entry) -> Entry:
+    """The history with newer rows; where they overlap the new values win, NaN excepted.
+
+    Raises:
+        DataError: the rows have another frequency, or lie on another grid.
+    """
+    start = history["start"]
+    if new["start"].freq != start.freq:
+        raise DataError(
+            f"the new rows have frequency {new['start'].freqstr!r}, the history {start.freqstr!r}"
+        )
+    if new["info"].get("clock") != history["info"].get("clock"):
+        zones = [entry["info"].get("tz", "none") for entry in (new, history)]
+        raise DataError(f"the new rows have the time zone {zones[0]}, the history {zones[1]}")
+    offset, off_grid = divmod(new["start"].ordinal - start.ordinal, start.freq.n)
+    if off_grid or new["info"].get("phase") != history["info"].get("phase"):
+        raise DataError(f"the new rows start at {new['start']}, between the steps of the history")
+    before = max(0, -offset)
+    target = _merged(history["target"], new["target"], before, before + offset)
+    joined = {**history, "start": start - before, "target": target}
+    for field in (KNOWN, PAST):
+        if history.get(field) is not None:
+            later = new.get(field)
+            empty = history[field][..., :0]
+            later = empty if later is None else _like(history, field, new)
+            joined[field] = _merged(history[field], later, before, before + offset)
+    return joined
+
+
+def _merged(old: np.ndarray, new: np.ndarray, first: int, second: int) -> np.ndarray:
+    """Two arrays along the last axis from these steps on; the new values win, NaN excepted."""
+    length = max(first + old.shape[-1], second + new.shape[-1] if new.shape[-1] else 0)
+    merged = np.full((*old.shape[:-1], length), np.nan, dtype=np.float32)
+    merged[..., first : first + old.shape[-1]] = old
+    if new.shape[-1]:
+        part = merged[..., second : second + new.shape[-1]]
+        np.copyto(part, new, where=~np.isnan(new))
+    return merged
+
+
+def _like(history: Entry, field: str, new: Entry) -> np.ndarray:
+    """Features of new rows, in the order of the history's."""
+    names = [entry["info"].get("features", {}).get(field) for entry in (history, new)]
+    values = np.asarray(new[field], dtype=np.float32)
+    if values.ndim != history[field].ndim:
+        raise DataError(f"{field} is of each series in one table, of the group in the other")
+    if None in names or names[0] == names[1]:
+        if len(values) != len(history[field]):
+            raise DataError(
+                f"there are {len(values)} features in {field}, not {len(history[field])}"
+            )
+        return values
+    if sorted(names[0]) != sorted(names[1]):
+        raise DataError(f"the features in {field} are {names[1]}, those of the history {names[0]}")
+    return values[[names[1].index(name) for name in names[0]]]
+
+
+def with_features(
+    entry: Entry, known: pd.DataFrame | None = None, past: pd.DataFrame | None = None
+) -> Entry:
+    """The entry with features from tables; where it has some, the new values win, NaN excepted.
+
+    Args:
+        entry: not changed.
+        known: time × features, or × (feature, series); see :func:`timediff.from_wide`.
+        past: likewise, of those that are known of the past only.
+
+    Raises:
+        DataError: a table has other features than the entry, or another clock.
+    """
+    if known is None and past is None:
+        return entry
+    info = entry["info"]
+    layout = {key: info[key] for key in ("freq", "phase", "tz", "clock") if key in info}
+    grid = Grid(
+        index=pd.DatetimeIndex([]),  # no row that must be there
+        start=entry["start"],
+        rows=np.array([], dtype=int),
+        length=entry["target"].shape[1],
+        freq=info.get("freq", entry["start"].freqstr),
+        layout=layout,
+        columns=info["columns"],
+    )
+    fields, names = read_tables(grid, known, past, None)
+    entry = {**entry, "info": {**info, "features": {**info.get("features", {})}}}
+    for field, values in fields.items():
+        own = names["features"][field]
+        if entry.get(field) is None:
+            entry[field], entry["info"]["features"][field] = values, own
+            continue
+        new = {field: values, "info": {"features": {field: own}}}
+        entry[field] = _merged(entry[field], _like(entry, field, new), 0, 0)
+    return entry

@@ -1,0 +1,96 @@
+"""Holidays as features that are known ahead."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from timediff._frequency import infer, is_subdaily
+from timediff.errors import DataError, OptionError
+
+
+def holiday_features(
+    index: pd.Index,
+    country: str,
+    subdivision: str | None = None,
+    *,
+    periods: int = 0,
+    **options: Any,
+) -> pd.DataFrame:
+    """Whether the day of each step is a public holiday, the day before one, or the day after.
+
+    Needs the package ``holidays`` (the extra ``holidays``).
+
+    Args:
+        index: timestamps of a table, or of any span: ``pd.date_range(start, end, freq=...)``. Time
+            zones are kept; the day is the local one.
+        country: code of a country as ISO 3166-1 has it, such as ``"DE"``.
+        subdivision: code of a part of it, such as ``"BY"``.
+        periods: so many steps more after the end of the index: the prediction length, to forecast.
+        options: further arguments of ``holidays.country_holidays``, such as ``categories``.
+
+    Returns:
+        Columns ``holiday``, ``before_holiday`` and ``after_holiday`` of 0 and 1, as ``known=`` of
+        :func:`timediff.from_wide` takes them.
+
+    Raises:
+        ImportError: the package is not installed.
+        OptionError: no such country or subdivision, or steps longer than a day.
+        DataError: the index holds no timestamps.
+
+    Example:
+        >>> from timediff import holiday_features
+        >>> days = holiday_features(pd.date_range("2024-12-24", periods=4, freq="D"), "DE")
+        >>> days["holiday"].tolist(), days["before_holiday"].tolist()
+        ([0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 0.0, 0.0])
+    """
+    try:
+        import holidays
+    except ImportError as error:
+        raise ImportError(
+            "holiday_features needs the package holidays: pip install 'timediff[holidays]', or "
+            "pip install holidays"
+        ) from error
+    if not isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or not len(index):
+        raise DataError("the index holds no timestamps: set it with frame.set_index(...)")
+    index = _longer(index, periods)
+    stamps = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
+    days = stamps.tz_localize(None).normalize()
+    years = range(days.min().year - 1, days.max().year + 2)
+    try:
+        found = holidays.country_holidays(country, subdiv=subdivision, years=years, **options)
+    except (NotImplementedError, ValueError) as error:
+        raise OptionError(
+            f"no holidays are known of {country!r}, {subdivision!r}: {error}"
+        ) from error
+    dates = pd.DatetimeIndex(sorted(found))
+    day = pd.Timedelta(days=1)
+    columns = {"holiday": days, "before_holiday": days + day, "after_holiday": days - day}
+    return pd.DataFrame(
+        {name: moved.isin(dates).astype(np.float64) for name, moved in columns.items()}, index=index
+    )
+
+
+def _longer(
+    index: pd.DatetimeIndex | pd.PeriodIndex, periods: int
+) -> pd.DatetimeIndex | pd.PeriodIndex:
+    """The index with so many steps more after its end."""
+    if isinstance(index, pd.PeriodIndex):
+        freq = index.freqstr
+        more = pd.period_range(index.max(), periods=periods + 1, freq=index.freq)[1:]
+    else:
+        freq = index.freqstr or (infer(_plain(index)) if len(index) > 1 else "D")
+        more = pd.date_range(index.max(), periods=periods + 1, freq=freq)[1:]
+    if not is_subdaily(freq) and freq not in ("D", "B", "C"):
+        raise OptionError(f"steps of {freq!r} are longer than a day: a holiday is a day of them")
+    return index.append(more) if periods else index
+
+
+def _plain(index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """Sorted, without time zone, by the clock on the wall unless its steps are hours."""
+    index = index.sort_values().unique()
+    if index.tz is None:
+        return index
+    utc = index.tz_convert("UTC").tz_localize(None)
+    hourly = pd.Series(utc).diff().median() < pd.Timedelta(hours=23)
+    return utc if hourly else index.tz_localize(None)

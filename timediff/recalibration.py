@@ -1,0 +1,349 @@
+"""Intervals that hold: forecasts stretched by what past windows show to be needed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+from timediff._conformal import EXCHANGEABLE, factors, ratios, stretched, usable
+from timediff.backtest import Backtest
+from timediff.errors import DataError, OptionError
+from timediff.results import Forecast, ForecastGroup
+from timediff.scores import reliability
+from timediff.scores.combination import summed
+from timediff.types import Number
+
+LEVELS = (20, 50, 80, 90, 95)
+MARK = "recalibrated"
+OPTIONS = ("pooling", "step_groups", "exchangeable", "latest", "rate")
+ARRAYS = ("ratios", "drift", "positive", "whole")
+T = TypeVar("T", bound=Forecast | ForecastGroup | Backtest | np.ndarray)
+
+
+class Recalibration:
+    r"""A monotone map of forecasts that makes their central intervals cover what they promise.
+
+    For each level c the half widths of the central interval, from the median down and up, are
+    stretched by one factor: a conformal quantile of the ratios by which they would have had to be
+    stretched to just reach what was observed in past windows,
+
+    .. math:: f_c = \min\Big\{f :\ \#\{r_i \le f\} \ge c\,(n + 1)\Big\}, \qquad
+        r_i = \frac{|y_i - m_i|}{h_{c,i}}
+
+    Between the levels the map is linear. It goes series by series and path by path, and is
+    monotone: the ranks of the paths, and so the dependence between series and steps, stay as they
+    are, and totals are totals of the mapped paths. Where all forecasts and observations of a series
+    are 0 or more, or whole numbers, the mapped paths are, too.
+
+    What is guaranteed, for the end points at the levels given and a window that is exchangeable
+    with those fitted to: with ``exchangeable="windows"`` a value of it is covered with probability
+    c or more, on average over the values that share factors (a series' steps with ``pooling=0``;
+    all with ``pooling=inf``), however they depend on each other within a window; with
+    ``"values"`` only if the values themselves are exchangeable, but then also hardly more often
+    than c. Factors of a series and of all are mixed (``pooling`` between 0 and inf) without a
+    guarantee. Nothing is guaranteed if the law changes (see :meth:`update`), or where a forecast
+    has no width.
+
+    Args:
+        forecasts: past forecasts: a :class:`timediff.backtest.Backtest`, a list of
+            :class:`timediff.Forecast`, or the paths ``(W, S, P, D)`` of any model.
+        actuals: what was observed, ``(W, P, D)``, NaN where it was not; not for a backtest.
+        levels: of the intervals that are to hold, in per cent. 20, 50, 80, 90 and 95 if None, as
+            far as there are enough windows.
+        pooling: windows that all series together count for beside those in which a series itself
+            was observed, when the logarithms of their factors are averaged. 0: each series on its
+            own; ``inf``: the same factors for all.
+        step_groups: parts of the horizon, of equal length, with factors of their own.
+        exchangeable: what is taken to be exchangeable, see above.
+        latest: windows at most that :meth:`update` keeps; all if None.
+        rate: of the correction that :meth:`update` makes; 0 for none.
+
+    Raises:
+        DataError: no observation, too few windows for a level, or shapes that do not fit.
+        OptionError: an impossible option.
+
+    Example:
+        >>> recalibration = Recalibration(forecaster.backtest(windows=20))
+        >>> recalibration.coverage()
+        >>> recalibration.apply(forecaster.predict())
+
+    References:
+        Vovk, Gammerman & Shafer 2005; Lei et al. 2018 (split conformal); Romano, Patterson &
+        Candès 2019 (quantiles); Kuleshov, Fenner & Ermon 2018 (whole distributions); Lee, Barber &
+        Willett 2023 (windows as groups); Gibbs & Candès 2021 and Angelopoulos, Candès & Tibshirani
+        2023 (:meth:`update`).
+    """
+
+    def __init__(
+        self,
+        forecasts: Backtest | Sequence[Forecast] | np.ndarray,
+        actuals: np.ndarray | None = None,
+        *,
+        levels: Iterable[Number] | None = None,
+        pooling: Number = 10,
+        step_groups: int = 1,
+        exchangeable: str = "values",
+        latest: int | None = None,
+        rate: Number = 0,
+    ):
+        samples, observed, self.columns = _windows(forecasts, actuals)
+        if exchangeable not in EXCHANGEABLE:
+            raise OptionError(f"exchangeable is one of {EXCHANGEABLE}, not {exchangeable!r}")
+        if not pooling >= 0 or not rate >= 0 or (latest is not None and latest < 1):
+            raise OptionError(
+                f"pooling {pooling} and rate {rate} must be 0 or more, latest {latest} 1 or more"
+            )
+        if not 1 <= step_groups <= observed.shape[1]:
+            raise OptionError(f"step_groups is {step_groups}: there are {observed.shape[1]} steps")
+        self.pooling, self.step_groups, self.exchangeable = pooling, step_groups, exchangeable
+        self.latest, self.rate = latest, rate
+        self.levels = usable(LEVELS, levels, observed, exchangeable)
+        self.ratios = ratios(samples, observed, self._shares)
+        self.positive, self.whole = _positive(samples, observed), _whole(samples, observed)
+        self.drift = np.zeros(len(self.levels))
+        self._known: tuple[np.ndarray, np.ndarray] | None = (samples, observed)
+        self.saved_coverage: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        w, _, p, d = self.ratios.shape
+        return f"<Recalibration: levels {self.levels} from {w} windows × {p} steps × {d} series>"
+
+    @property
+    def _shares(self) -> np.ndarray:
+        return np.array(self.levels) / 100
+
+    def _factors(self, left_out: int | None = None) -> np.ndarray:
+        """Of each level, step and series, ``(L, P, D)``."""
+        steps = np.array_split(np.arange(self.ratios.shape[2]), self.step_groups)
+        options = (self.pooling, self.exchangeable, left_out)
+        found = factors(self.ratios, self._shares, steps, *options)
+        found *= np.exp(self.drift)[:, None, None]
+        return found.repeat([len(part) for part in steps], axis=1)
+
+    def factors(self) -> pd.DataFrame:
+        """The factor by which the half widths of each level are stretched, the mean over steps."""
+        index = pd.Index(self.levels, name="level")
+        return pd.DataFrame(self._factors().mean(1), index, self.columns)
+
+    # -- forecasts ---------------------------------------------------------------------------
+
+    def apply(self, forecast: T) -> T:
+        """The forecast with its paths mapped; what was handed in is not changed.
+
+        Args:
+            forecast: a forecast, those of several groups, a backtest, or paths ``(*b, S, P, D)``.
+
+        Raises:
+            DataError: other series or another horizon, or a forecast that is recalibrated already.
+        """
+        return self._applied(forecast)
+
+    def _applied(self, forecast: Any) -> Any:
+        if isinstance(forecast, ForecastGroup):
+            return ForecastGroup({key: self.apply(one) for key, one in forecast.items()})
+        if isinstance(forecast, Backtest):
+            parts = [self.apply(one) for one in forecast.forecasts]
+            return Backtest(parts, forecast.actuals, forecast.others)
+        if isinstance(forecast, Forecast):
+            self._check(forecast)
+            return forecast.with_samples(self._applied(forecast.samples), {MARK: True})
+        samples = np.asarray(forecast)
+        self._check_shape(samples.shape[-2:])
+        factor = self._factors()
+        flat = samples.reshape(-1, *samples.shape[-3:])
+        return np.stack([self._map(paths, factor) for paths in flat]).reshape(samples.shape)
+
+    def _map(self, samples: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        moved = stretched(samples, self._shares, factor)
+        moved = np.where(self.positive, np.maximum(moved, 0), moved)
+        return np.where(self.whole, moved.round(), moved)
+
+    def _check(self, forecast: Forecast) -> None:
+        if forecast.info.get(MARK):
+            raise DataError("the forecast is recalibrated already: give it as it was drawn")
+        if self.columns is not None and forecast.columns != self.columns:
+            raise DataError(
+                f"the forecast has the series {forecast.columns}, the recalibration {self.columns}"
+            )
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        if shape != self.ratios.shape[2:]:
+            raise DataError(
+                f"the forecast has {shape} steps × series, the recalibration "
+                f"{self.ratios.shape[2:]}"
+            )
+
+    # -- what it is worth --------------------------------------------------------------------
+
+    def held_out(self) -> np.ndarray:
+        """The paths of the windows, each mapped with what the other windows say, ``(W, S, P, D)``.
+
+        Raises:
+            DataError: the recalibration was loaded (paths are not saved), or has a single window.
+        """
+        if self._known is None:
+            raise DataError("the paths of the windows are not saved with a recalibration")
+        if len(self.ratios) < 2:
+            raise DataError("a single window leaves none to hold against it")
+        paths = self._known[0]
+        return np.stack([self._map(x, self._factors(w)) for w, x in enumerate(paths)])
+
+    def after(self, backtest: Backtest) -> np.ndarray:
+        """The paths of a backtest as recalibrated; :meth:`held_out` if it was fitted to them."""
+        own = self._known is not None and np.array_equal(self._known[0], backtest.samples)
+        return self.held_out() if own else self.apply(backtest).samples
+
+    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
+        """The share of observations within central intervals, in per cent, before and after.
+
+        ``after`` is what a window has that the factors have not seen: each is mapped with those of
+        the other windows. ``sum`` is the total of all series. Of a recalibration that was loaded
+        the table is the one it was saved with.
+
+        Args:
+            levels: in per cent.
+        """
+        if self.saved_coverage is not None:
+            return self.saved_coverage
+        assert self._known is not None
+        wanted = list(levels)
+        before, target = (torch.from_numpy(np.ascontiguousarray(a)) for a in self._known)
+        columns = {}
+        for when, x in (("before", before), ("after", torch.from_numpy(self.held_out()))):
+            shares = [level / 100 for level in wanted]
+            columns[f"series {when}"] = 100 * reliability(x, target, shares).numpy()
+            columns[f"sum {when}"] = 100 * reliability(*summed(x, target), shares).numpy()
+        order = ["series before", "series after", "sum before", "sum after"]
+        return pd.DataFrame(columns, pd.Index(wanted, name="level"))[order]
+
+    # -- as time goes on ---------------------------------------------------------------------
+
+    def update(self, forecast: Forecast | np.ndarray, actuals: Any) -> "Recalibration":
+        r"""Learn from one more window, so that the map follows a law that changes.
+
+        The window joins the others; of more than ``latest`` the oldest goes. Besides, the factor of
+        each level is corrected by what it just missed,
+
+        .. math:: \log g_c \leftarrow \log g_c + \mathrm{rate}\,
+            \big(\text{share outside} - (1 - c)\big)
+
+        which, without any assumption, makes the long-run share outside approach 1 - c as long as
+        the ratios stay bounded.
+
+        Args:
+            forecast: as it was drawn, not recalibrated; or its paths ``(S, P, D)``.
+            actuals: what was observed: a table, or ``(P, D)``; NaN where it was not.
+
+        Returns:
+            Itself.
+
+        Raises:
+            DataError: other series or another horizon, or no observation.
+        """
+        if isinstance(forecast, Forecast):
+            self._check(forecast)
+            observed = actuals if isinstance(actuals, np.ndarray) else forecast.actuals(actuals)
+            samples = forecast.samples
+        else:
+            samples, observed = np.asarray(forecast), np.asarray(actuals)
+        self._check_shape(samples.shape[1:])
+        if observed.shape != samples.shape[1:] or np.isnan(observed).all():
+            raise DataError(f"actuals have the shape {observed.shape}, or hold no observation")
+        keep = -(self.latest or 0)
+        if self._known is not None:
+            self._remember(samples, observed, keep)
+        new = ratios(samples[None], observed[None], self._shares)
+        known = ~np.isnan(new[0])
+        outside = ((new[0] > self._factors()) & known).sum((1, 2)) / known.sum((1, 2)).clip(1)
+        # a level of which nothing is known stays
+        self.drift += self.rate * np.where(known.any((1, 2)), outside - (1 - self._shares), 0)
+        self.ratios = np.concatenate([self.ratios, new])[keep:]
+        self.positive = self.positive & _positive(samples, observed)
+        self.whole = self.whole & _whole(samples, observed)
+        return self
+
+    def _remember(self, samples: np.ndarray, observed: np.ndarray, keep: int) -> None:
+        assert self._known is not None
+        paths, actuals = self._known
+        if paths.shape[1:] != samples.shape:  # another number of paths: one array cannot hold both
+            self.saved_coverage, self._known = self.coverage(), None
+            return
+        both = np.concatenate([paths, samples[None]]), np.concatenate([actuals, observed[None]])
+        self._known = both[0][keep:], both[1][keep:]
+
+    # -- saving ------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that it takes to make it again: what JSON holds, and arrays."""
+        options = {name: getattr(self, name) for name in OPTIONS}
+        options["pooling"] = str(self.pooling)  # JSON knows no infinity
+        table = self.coverage() if len(self.ratios) > 1 else None
+        return {
+            "options": options,
+            "levels": self.levels,
+            "columns": self.columns,
+            "coverage": None if table is None else table.reset_index().to_dict("list"),
+        }, {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+
+    @classmethod
+    def from_state(
+        cls, description: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> "Recalibration":
+        """The recalibration that :meth:`state` described."""
+        new = cls.__new__(cls)
+        options = {**description["options"], "pooling": float(description["options"]["pooling"])}
+        vars(new).update(options, levels=description["levels"], columns=description["columns"])
+        vars(new).update({name: arrays[name] for name in ARRAYS})
+        table = description["coverage"]
+        new._known = None
+        new.saved_coverage = None if table is None else pd.DataFrame(table).set_index("level")
+        return new
+
+
+def _positive(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Which series are 0 or more, in all paths and observations."""
+    return ~_any_series(samples < 0) & ~_any_series(observed < 0)
+
+
+def _whole(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Which series are whole numbers."""
+    known = np.nan_to_num(observed)
+    return ~_any_series(samples != samples.round()) & ~_any_series(known != known.round())
+
+
+def _any_series(where: np.ndarray) -> np.ndarray:
+    return np.asarray(where.reshape(-1, where.shape[-1]).any(0))
+
+
+def _windows(
+    forecasts: Any, actuals: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, list[Any] | None]:
+    """Paths ``(W, S, P, D)``, observations ``(W, P, D)`` and the names of the series."""
+    columns = None
+    if isinstance(forecasts, Backtest):
+        actuals, forecasts = forecasts.actuals, forecasts.forecasts
+    if not isinstance(forecasts, np.ndarray):
+        parts = list(forecasts)
+        if not parts or not all(isinstance(part, Forecast) for part in parts):
+            raise DataError("forecasts: give a backtest, a list of forecasts, or an array of paths")
+        if any(part.info.get(MARK) for part in parts):
+            raise DataError("the forecasts are recalibrated already: give them as they were drawn")
+        columns = parts[0].columns
+        for part in parts:
+            if part.columns != columns or part.samples.shape != parts[0].samples.shape:
+                raise DataError(f"the forecasts differ: {part!r} is not like {parts[0]!r}")
+        forecasts = np.stack([part.samples for part in parts])
+    if actuals is None:
+        raise DataError("actuals: give what was observed, windows × steps × series")
+    observed = np.asarray(actuals, dtype=np.float64)
+    w, *rest = forecasts.shape
+    if forecasts.ndim != 4 or observed.shape != (w, *rest[1:]):
+        raise DataError(
+            f"paths of the shape {forecasts.shape} and observations of {observed.shape}: they "
+            "must be windows × paths × steps × series and windows × steps × series"
+        )
+    if not np.isfinite(forecasts).all() or not np.isfinite(observed).any():
+        raise DataError("a path is not finite, or nothing at all was observed")
+    return forecasts, observed, columns

@@ -1,0 +1,298 @@
+"""What is given of a forecast's horizon: values of some series, and totals; checked.
+
+given = Given.from_frame(frame, entry, prediction_length=24)
+predictor.predict([entry], given=given)
+"""
+
+import difflib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from timediff._frequency import stamps_of
+from timediff._tables import first_of, read_numbers
+from timediff.errors import DataError
+from timediff.network.scenario import Conditions, Scenarios
+
+LEAST_SHARE = 0.1  # of the paths that must be independent, or there is a warning
+FAR = 3.0  # deviations from which a scenario is far outside of the law
+TOLERANCE = 1e-4  # relative, within which two things that are given say the same
+
+
+@dataclass(frozen=True)
+class Total:
+    """A weighted sum of the series at each step.
+
+    Attributes:
+        weights: of the series ``(D,)``; a difference has one of -1.
+        values: of the sum ``(P,)``; NaN is free.
+        name: for messages.
+    """
+
+    weights: Any
+    values: Any
+    name: str = "total"
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What is given of one entry's horizon; all else is free.
+
+    Attributes:
+        values: of the series, ``(P, D)``, or ``(P,)`` for a target of one axis; NaN is free. None
+            gives totals only.
+        totals: sums of series; :class:`Total` or pairs of weights and values.
+        columns: names of the series, for messages.
+        index: time stamps of the horizon, for messages.
+
+    Raises:
+        DataError: shapes that do not fit, an infinite value or weight, nothing given, or two things
+            that contradict each other.
+    """
+
+    values: Any = None
+    totals: Sequence[Any] = ()
+    columns: Sequence[Any] | None = field(default=None, repr=False)
+    index: pd.DatetimeIndex | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        totals = tuple(t if isinstance(t, Total) else Total(*t) for t in self.totals)
+        totals = tuple(
+            Total(np.asarray(t.weights, float), np.asarray(t.values, float), t.name) for t in totals
+        )
+        if self.values is None:
+            if not totals:
+                raise DataError("nothing is given: give values of series, or totals")
+            values = np.full((len(totals[0].values), len(totals[0].weights)), np.nan)
+        else:
+            values = np.asarray(self.values, float)
+            values = values[:, None] if values.ndim == 1 else values
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "totals", totals)
+        self._check()
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        entry: Mapping[str, Any],
+        prediction_length: int,
+        totals: Mapping[Any, Any] | None = None,
+    ) -> "Given":
+        """Read it from a wide table (time × some of the series and totals).
+
+        A step without a row and a missing value are free. The table is not changed.
+
+        Args:
+            frame: with the columns and the time zone of the table that the entry was made from
+                (:func:`timediff.from_wide`), all rows within the horizon.
+            entry: the entry that is forecast.
+            prediction_length: P, steps of the horizon.
+            totals: names of columns of the frame that are sums of series, each with the list of
+                these series, or a mapping of them to weights, or an array ``(D,)`` of weights.
+
+        Raises:
+            DataError: as said above; a column that is neither a series nor a total, a timestamp
+                that is not one of the horizon, or a value that is no finite number.
+        """
+        info, totals = entry.get("info") or {}, dict(totals or {})
+        width, length = np.atleast_2d(np.asarray(entry["target"])).shape
+        columns = list(info.get("columns", range(width)))
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise DataError(f"column {twice[0]!r} of what is given is there twice")
+        for name in totals:
+            if name in columns:
+                raise DataError(f"the total {name!r} has the name of a series: rename it")
+            if name not in frame.columns:
+                raise DataError(f"the total {name!r} has no column in the table of what is given")
+        for name in frame.columns:
+            if name not in columns and name not in totals:
+                raise DataError(f"column {name!r} is no series{_nearest(name, columns)}")
+        index = stamps_of(entry["start"] + length, prediction_length, info)
+        rows = _rows(frame, index)
+        table = {}
+        for i, name in enumerate(frame.columns):
+            table[name] = np.full(prediction_length, np.nan)
+            table[name][rows] = read_numbers(frame.iloc[:, i], name)
+        free = np.full(prediction_length, np.nan)
+        values = np.column_stack([table.get(name, free) for name in columns])
+        sums = [Total(_weights(w, columns, n), table[n], str(n)) for n, w in totals.items()]
+        return cls(values, sums, columns, index)
+
+    def conditions(self) -> Conditions:
+        """The same as tensors."""
+        p, d = self.values.shape
+        weights = np.stack([t.weights for t in self.totals] or [np.zeros(d)])
+        totals = np.stack([t.values for t in self.totals] or [np.full(p, np.nan)], axis=1)
+        parts = (self.values, weights, totals)
+        return Conditions(*(torch.tensor(part, dtype=torch.float32) for part in parts))
+
+    def check_shape(self, steps: int, series: int, title: str) -> None:
+        """Raise a DataError unless it fits the forecast of an entry."""
+        if self.values.shape != (steps, series):
+            raise DataError(
+                f"what is given for {title} has shape {self.values.shape}, its forecast "
+                f"({steps}, {series})"
+            )
+
+    def _check(self) -> None:
+        shape = self.values.shape
+        if self.values.ndim != 2 or not self.values.size:
+            raise DataError(f"given values have shape {shape}, not (P, D)")
+        for t in self.totals:
+            if t.weights.shape != shape[1:] or t.values.shape != shape[:1]:
+                raise DataError(
+                    f"the total {t.name!r} has weights {t.weights.shape} and values "
+                    f"{t.values.shape}, expected ({shape[1]},) and ({shape[0]},)"
+                )
+            if not np.isfinite(t.weights).all() or not t.weights.any():
+                raise DataError(f"the total {t.name!r} has weights that are not finite, or all 0")
+        bad = np.argwhere(np.isinf(self.values))
+        if len(bad):
+            j, d = map(int, bad[0])
+            raise DataError(
+                f"series {self._name(d)} at {self._time(j)} is given as {self.values[j, d]}: "
+                "make it NaN if it is free"
+            )
+        for t in self.totals:
+            if np.isinf(t.values).any():
+                j = int(np.isinf(t.values).argmax())
+                raise DataError(
+                    f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]}: make it "
+                    "NaN if it is free"
+                )
+        for j in range(shape[0]):
+            self._check_step(j)
+
+    def _check_step(self, j: int) -> None:
+        """Raise a DataError if what is given at a step has no solution."""
+        there = [t for t in self.totals if not np.isnan(t.values[j])]
+        known = ~np.isnan(self.values[j])
+        rows: list[np.ndarray] = []
+        sums: list[float] = []
+        for i, t in enumerate(there):
+            parts = np.where(known, t.weights * np.nan_to_num(self.values[j]), 0.0)
+            size = np.abs(t.weights).max()
+            rows.append(np.where(known, 0.0, t.weights) / size)
+            sums.append((t.values[j] - parts.sum()) / size)
+            best = np.linalg.lstsq(np.stack(rows), np.array(sums), rcond=1e-9)[0]
+            wrong = np.abs(np.stack(rows) @ best - sums).max()
+            if wrong <= TOLERANCE * (np.abs(t.values[j]) + np.abs(parts).sum()) / size:
+                continue
+            if not rows[-1].any():
+                raise DataError(
+                    f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, but all "
+                    f"its series are given too and sum to {parts.sum():g}: leave one of them free "
+                    "(NaN), or the total"
+                )
+            others = " and ".join(repr(other.name) for other in there[:i])
+            raise DataError(
+                f"the total {t.name!r} at {self._time(j)} contradicts {others}: no values have "
+                "these totals; leave one of them free (NaN)"
+            )
+
+    def _name(self, d: int) -> str:
+        return f"number {d}" if self.columns is None else repr(self.columns[d])
+
+    def _time(self, j: int) -> str:
+        return f"step {j} of the horizon" if self.index is None else str(self.index[j])
+
+
+def align(given: Any) -> Iterator[Given | None]:
+    """What is given of each entry, in their order: one for all, or a sequence of them.
+
+    Raises:
+        DataError: it is neither, or the sequence is too short.
+    """
+    if isinstance(given, Given):
+        while True:
+            yield given
+    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+        raise DataError(f"given is a {type(given).__name__}, not a Given or a list of them")
+    for i, one in enumerate(given):
+        if one is not None and not isinstance(one, Given):
+            raise DataError(f"given[{i}] is a {type(one).__name__}, not a Given or None")
+        yield one
+    raise DataError(f"given has {len(given)} elements, the dataset more: one for each entry")
+
+
+def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
+    """What a forecast says of its scenario, with a warning where it is not to be trusted.
+
+    Returns:
+        ``effective_paths``, ``distance`` (None if not known) and ``tempered_steps``, see
+        :class:`Scenarios`; and how many ``values`` and ``totals`` were given.
+    """
+    known = not np.isnan(drawn.distance)
+    few = drawn.effective < LEAST_SHARE * len(drawn.paths)
+    if few or (known and drawn.distance > FAR):
+        how = f", {drawn.distance:.1f} deviations from what it expects" if known else ""
+        warnings.warn(
+            f"what is given for {title} is far outside of what the model holds possible{how}: its "
+            f"{len(drawn.paths)} paths are worth {drawn.effective:.1f} independent ones. Give less "
+            "or something closer, or draw more paths",
+            stacklevel=3,
+        )
+    return {
+        "effective_paths": drawn.effective,
+        "distance": drawn.distance if known else None,
+        "tempered_steps": drawn.tempered,
+        "values": int((~np.isnan(given.values)).sum()),
+        "totals": sum(int((~np.isnan(t.values)).sum()) for t in given.totals),
+    }
+
+
+def _rows(frame: pd.DataFrame, index: pd.DatetimeIndex) -> np.ndarray:
+    """Step of the horizon of each row."""
+    times = frame.index
+    if isinstance(times, pd.PeriodIndex):
+        times = times.to_timestamp()
+    if not isinstance(times, pd.DatetimeIndex):
+        raise DataError(f"the index of what is given holds {times.dtype}, not timestamps")
+    if (times.tz is None) != (index.tz is None):
+        has, lacks = ("the forecast", "it") if times.tz is None else ("it", "the forecast")
+        raise DataError(
+            f"the index of what is given does not fit: {has} has a time zone, {lacks} has none; "
+            "use tz_localize"
+        )
+    rows = index.get_indexer(times)
+    if (rows < 0).any():
+        bad = rows < 0
+        label = frame.iloc[int(bad.argmax())].first_valid_index()
+        where = f"column {label!r}" if label is not None else "a row"
+        raise DataError(
+            f"{where} at {first_of(bad, frame.index)} is not within the horizon, which has steps "
+            f"from {index[0]} to {index[-1]}"
+        )
+    if len(np.unique(rows)) < len(rows):
+        twice = times.duplicated()
+        raise DataError(f"timestamp {first_of(twice, frame.index)} of what is given is there twice")
+    return rows
+
+
+def _weights(weights: Any, columns: list[Any], name: Any) -> np.ndarray:
+    """Weights of all series."""
+    if isinstance(weights, np.ndarray):
+        return weights
+    if not isinstance(weights, Mapping):
+        weights = dict.fromkeys(weights, 1.0)
+    result = np.zeros(len(columns))
+    for column, weight in weights.items():
+        if column not in columns:
+            raise DataError(f"{column!r} in total {name!r} is no series{_nearest(column, columns)}")
+        result[columns.index(column)] = weight
+    return result
+
+
+def _nearest(name: Any, columns: list[Any]) -> str:
+    close = difflib.get_close_matches(str(name), list(map(str, columns)), n=3)
+    if close:
+        return f": did you mean {' or '.join(map(repr, close))}?"
+    some = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
+    return f": the series are {some}"
