@@ -163,6 +163,7 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
         change=torch.ones(r),
         scale=torch.ones(r),
     )
+    inputs = {name: part for name, part in rows._asdict().items() if name != "features"}
     context = {"series": rows.series, "calendar": rows.calendar}
     step = {
         "past": torch.randn(r, ORDER),
@@ -175,7 +176,7 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
         return Graph(module, inputs, {name: {0: "r"} for name in inputs}, outputs)
 
     return {
-        "prior": graph(Prior(network), rows._asdict(), ["loc", "prior_scale"]),
+        "prior": graph(Prior(network), inputs, ["loc", "prior_scale"]),
         "context": graph(Context(network.dynamics), context, ["context"]),
         "dynamics": graph(network.dynamics, step, ["loc", "residual_scale"]),
     }

@@ -49,7 +49,8 @@ def export_onnx(model: Model, folder: str | Path, *, overwrite: bool = False) ->
     """Write a model as ONNX files with a runner that needs numpy and onnxruntime alone.
 
     The paths of a window and a seed are those of the predictor on a CPU up to rounding, which is
-    checked on random data before the folder appears; the difference is in the manifest.
+    checked on random data before the folder appears; the difference is in the manifest. They are
+    not recalibrated.
 
     Args:
         model: a fitted forecaster, or a predictor.
@@ -138,6 +139,8 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
     if predictor.spec.features:
         raise OptionError("a model with features cannot be exported: train one without")
+    if predictor.spec.features:
+        raise OptionError("a model that was fitted with features cannot be exported")
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,
