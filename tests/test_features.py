@@ -1,7 +1,6 @@
 """Features of entries: what is refused and kept, what reaches the paths, and what they gain."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -254,15 +253,6 @@ def test_labels_say_which_category_it_is_not_their_order(trained):
 
 
 # -- around it -------------------------------------------------------------------------------
-
-
-def test_a_model_of_the_format_before_is_read(predictor, tmp_path):
-    predictor.serialize(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    del config["spec"]["features"]
-    (tmp_path / "config.json").write_text(json.dumps({**config, "format": 3}))
-    same = TimeGradPredictor.deserialize(tmp_path, device="cpu")
-    assert np.array_equal(paths(same, entry()), paths(predictor, entry()))
 
 
 def test_gluonts_evaluation_and_split_give_the_features_of_the_horizon():

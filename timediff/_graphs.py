@@ -56,6 +56,18 @@ class Context(nn.Module):
         return self.dynamics.context(series, calendar)
 
 
+class Filter(nn.Module):
+    """Location and scale of the residuals of a past in which some may be missing."""
+
+    def __init__(self, dynamics: Dynamics):
+        super().__init__()
+        self.dynamics = dynamics
+
+    def forward(self, z: Tensor, seen: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Of rows ``[r, p]``, 1 where there is one, and ``[r, p, c]``."""
+        return self.dynamics.filtered(z, seen > 0.5, context)
+
+
 class Encode(nn.Module):
     """One step of the RNN."""
 
@@ -163,7 +175,7 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
         change=torch.ones(r),
         scale=torch.ones(r),
     )
-    inputs = {name: part for name, part in rows._asdict().items() if name != "features"}
+    given = {name: part for name, part in rows._asdict().items() if part is not None}
     context = {"series": rows.series, "calendar": rows.calendar}
     step = {
         "past": torch.randn(r, ORDER),
@@ -175,8 +187,14 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
     def graph(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) -> Graph:
         return Graph(module, inputs, {name: {0: "r"} for name in inputs}, outputs)
 
+    past = {
+        "z": torch.randn(r, p),
+        "seen": torch.ones(r, p),
+        "context_rows": torch.randn(r, p, Dynamics.WIDTH),
+    }
     return {
-        "prior": graph(Prior(network), inputs, ["loc", "prior_scale"]),
+        "filter": graph(Filter(network.dynamics), past, ["filtered_loc", "filtered_scale"]),
+        "prior": graph(Prior(network), given, ["loc", "prior_scale"]),
         "context": graph(Context(network.dynamics), context, ["context"]),
         "dynamics": graph(network.dynamics, step, ["loc", "residual_scale"]),
     }

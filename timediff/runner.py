@@ -208,9 +208,8 @@ class Runner:
         known = slice(0, c // p * d)  # the rows of the context
         observed, target = by_row(window["observed"][:c]), by_row(window["target"][:c])
         z = np.where(observed, (target - loc[known]) / scale[known], 0.0).clip(-LIMIT, LIMIT)
-        back = [np.pad(z, ((0, 0), (k, 0)))[:, :p] for k in range(1, self._order + 1)]
-        phi, rho = self.constants["phi"], self.constants["rho"]
-        mu, sigma = self._dynamics(np.stack(back, axis=-1), contexts[known], phi, rho)
+        rows = {"z": z, "seen": observed, "context_rows": contexts[known]}
+        mu, sigma = self.graphs["filter"]({k: v.astype("f4") for k, v in rows.items()})
         e = by_window(np.where(observed, (z - mu) / sigma, 0.0).astype("f4"))
         seen = window["observed"][:c]
         white = self._times(self._complete(e, seen) / self.constants["deviation"], -0.5)

@@ -191,12 +191,12 @@ class Dynamics(nn.Module):
         gaps = observed.any(1) & ~observed.all(1)
         if not gaps.any():
             return loc, scale
-        found = self._filtered(z[gaps], observed[gaps], context[gaps])
+        found = self.filtered(z[gaps], observed[gaps], context[gaps])
         loc, scale = loc.clone(), scale.clone()
         loc[gaps], scale[gaps] = found
         return loc, scale
 
-    def _filtered(
+    def filtered(
         self, z: Float[Tensor, "r p"], observed: Bool[Tensor, "r p"], context: Tensor
     ) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
         """As :meth:`innovations` of rows with gaps: a Kalman filter of the last two residuals.
