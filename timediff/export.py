@@ -139,8 +139,6 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
     if predictor.spec.features:
         raise OptionError("a model with features cannot be exported: train one without")
-    if predictor.spec.features:
-        raise OptionError("a model that was fitted with features cannot be exported")
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,

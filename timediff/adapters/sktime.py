@@ -18,7 +18,6 @@ from timediff.errors import OptionError
 from timediff.forecaster import Forecaster
 from timediff.frames import from_wide
 from timediff.later import frequency
-from timediff.later import frequency
 from timediff.results import Forecast
 
 EPOCH = 10957  # days from 1970 to 2000, where rows of a whole-numbered index begin to count
@@ -124,11 +123,6 @@ class TimeDiffForecaster(BaseForecaster):
         freq = self._freq()
         self.forecaster_.update(self._entries(y, freq), train=update_params)
         return self
-
-    @property
-    def _freq(self) -> str:
-        (entry,) = self.forecaster_.entries.values()
-        return frequency(entry)
 
     @staticmethod
     def _entries(y: pd.DataFrame, freq: str | None) -> list[dict[str, Any]]:
