@@ -1,5 +1,6 @@
 """What an exported model draws is what the predictor draws; the runner alone suffices."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ from timediff.diffusion.denoisers import MLP
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.diffusion.schedule import linear
+from timediff.feature_spec import FeatureSpec, Numbers
 from timediff.seasonality import calendar, calendar_periods, steps_of
 from timediff.windows import WindowSpec, build_network
 
@@ -308,6 +310,15 @@ def test_a_part_that_cannot_be_exported_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_with_features_is_an_error(tmp_path):
+    predictor = random_predictor()
+    features = FeatureSpec(known=Numbers(1, loc=((0.0,),), scale=((1.0,),)))
+    spec = dataclasses.replace(RESIDUAL, features=features)
+    other = TimeGradPredictor(predictor.network, spec, predictor.columns, "cpu")
+    with pytest.raises(OptionError, match="features cannot be exported"):
+        export.export_programs(other, tmp_path / "model")
+
+
 def test_other_paths_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "LIMIT", 0.1)
     with pytest.raises(TimediffError, match="part that the runner does not know"):
@@ -328,7 +339,7 @@ def test_the_runners_files_import_nothing_of_timediff():
         text = Path(file).read_text().splitlines()
         lines = [line.split() for line in text if line.startswith(("import ", "from "))]
         names = {words[1].split(".")[0] for words in lines}
-        assert names <= {"collections", "importlib", "json", "numpy", "pathlib", "typing"}
+        assert names <= {"collections", "importlib", "json", "numpy", "pathlib", "types", "typing"}
 
 
 def test_a_table_in_another_order_is_put_right():

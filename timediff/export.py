@@ -49,7 +49,8 @@ def export_onnx(model: Model, folder: str | Path, *, overwrite: bool = False) ->
     """Write a model as ONNX files with a runner that needs numpy and onnxruntime alone.
 
     The paths of a window and a seed are those of the predictor on a CPU up to rounding, which is
-    checked on random data before the folder appears; the difference is in the manifest.
+    checked on random data before the folder appears; the difference is in the manifest. They are
+    not recalibrated.
 
     Args:
         model: a fitted forecaster, or a predictor.
@@ -119,7 +120,8 @@ def _arrays(batch: Batch) -> dict[str, np.ndarray]:
         level = {"lags": batch.lags[0], "loc": batch.loc[0, 0], "scale": batch.scale[0, 0]}
         return arrays | {name: part.cpu().numpy() for name, part in level.items()}
     split = {name: getattr(rows, name) for name in ("recent", "seasonal", "profile", "past")}
-    arrays |= {n: part.view(-1, d, *part.shape[1:]).cpu().numpy() for n, part in split.items()}
+    blocks = len(rows.unit) // d
+    arrays |= {n: part.unflatten(0, (blocks, d)).cpu().numpy() for n, part in split.items()}
     same = {"unit": rows.unit, "change": rows.change, "deviation": rows.scale}
     return arrays | {name: part[:d].cpu().numpy() for name, part in same.items()}
 

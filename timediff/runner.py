@@ -9,6 +9,7 @@ timediff is imported, and no torch. ``timediff.export_onnx`` puts both files int
 
 import importlib.util
 import json
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,13 +161,8 @@ class Runner:
     def _pasts(self, x: np.ndarray, filled: np.ndarray, skipped: int) -> Arrays:
         """What the prior reads, for every block of one horizon and every series."""
         m, p, length = self.manifest["window"], self.horizon, len(filled)
-        past = _history.past_means(x, skipped)
-        past = np.pad(past, ((m["pad"], p), (0, 0)), mode="edge")[:length]
-        profile = np.empty((length, self.dim, len(m["profiles"])), np.float32)
-        for i, season in enumerate(m["profiles"]):
-            mean = _history.seasonal_means(x, season, -(-p // season), skipped, p)
-            mean = np.pad(mean, ((m["pad"], 0), (0, 0)), constant_values=np.nan)
-            profile[..., i] = np.where(np.isnan(mean), past, mean)
+        spec = types.SimpleNamespace(**m, prediction_length=p)
+        past, profile = _history.long_means(x, spec, skipped, p)
         origin = np.arange(length - p - self.context, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]

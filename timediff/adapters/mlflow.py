@@ -25,7 +25,6 @@ except ImportError as error:
     ) from error
 
 import timediff
-from timediff.errors import DataError
 from timediff.forecaster import Forecaster
 
 FLAVOR_NAME = "timediff"
@@ -161,8 +160,6 @@ class PyFunc:
         }
         given |= params or {}
         data = None if model_input is None or not len(model_input) else model_input
-        if data is None and not self.forecaster.entries:
-            raise DataError("the model was saved without its history: give a table")
         forecast = self.forecaster.predict(
             data,
             num_samples=int(given["num_samples"]),
