@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.report import summary
+from timediff import training
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +22,7 @@ def blocks(text: str) -> list[str]:
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
     monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **CUT})
+    monkeypatch.setattr(training, "POOL_ROWS", 20_000)
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())
     assert len(code) >= 3
