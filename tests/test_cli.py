@@ -189,7 +189,9 @@ def test_options_come_from_file_command_and_set(folder):
 
 def test_a_json_file_of_options(folder):
     Path("o.json").write_text('{"horizon": 3, "lags": [1, 2], "time_column": "day"}')
-    options, columns = settings(Path("o.json"), {"seed": None, "freq": "D"}, ["lags=[3]"])
+    options, columns = settings(
+        {"config": Path("o.json"), "option": ["lags=[3]"], "seed": None, "freq": "D", "windows": 4}
+    )
     assert options == {"horizon": 3, "lags": [3], "freq": "D"}
     assert columns == {"id_column": None, "time_column": "day", "target_column": None}
 
@@ -434,7 +436,7 @@ def test_datasets_are_listed_and_written(tmp_path, monkeypatch):
         ("plot model -o chart.xyz", None),
         ("plot model -o load.csv", "give --overwrite"),
         ("plot model --series q -o c.png", "unknown series 'q'"),
-        ("score paths.csv load.csv", "has nothing between"),
+        ("score paths.csv load.csv", "no observation between"),
         (
             "fit sales.csv --horizon 2 -o new --id-column day --time-column day "
             "--target-column sold",

@@ -21,6 +21,7 @@ from timediff import (
     TimeGradPredictor,
     export,
     runner,
+    runner_parts,
 )
 from timediff._chain import record
 from timediff._frequency import period
@@ -90,7 +91,7 @@ def far(ours: np.ndarray, theirs: np.ndarray, values: np.ndarray) -> float:
 @pytest.mark.parametrize("seed", [0, 5, 2**63 - 1])
 def test_the_noise_is_the_predictors(dim, seed):
     paths = np.array([0, 1, 999, 2**20])
-    theirs = runner.PathNoise(seed, paths, dim)
+    theirs = runner_parts.PathNoise(seed, paths, dim)
     ours = PathNoise(torch.full((4,), seed), torch.from_numpy(paths), dim)
     for _ in range(40):  # longer than what is drawn ahead
         np.testing.assert_allclose(theirs(), ours().numpy(), atol=2e-6)
@@ -109,7 +110,7 @@ def test_the_calendar_is_the_predictors(freq):
         "fields": calendar_periods(freq, yearly),
     }
     ours = calendar(start, 800 if freq != "Y" else 20, freq, yearly)
-    theirs = runner.calendar("2023-11-29T22:30:00", np.arange(len(ours)), rule)
+    theirs = runner_parts.calendar("2023-11-29T22:30:00", np.arange(len(ours)), rule)
     np.testing.assert_allclose(theirs, ours, atol=1e-6)
 
 
@@ -335,7 +336,7 @@ def test_a_folder_of_another_format_is_an_error(tmp_path):
 
 
 def test_the_runners_files_import_nothing_of_timediff():
-    for file in (runner.__file__, runner._history.__file__):
+    for file in (runner.__file__, runner_parts.__file__, runner._history.__file__):
         text = Path(file).read_text().splitlines()
         lines = [line.split() for line in text if line.startswith(("import ", "from "))]
         names = {words[1].split(".")[0] for words in lines}

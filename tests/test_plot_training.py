@@ -55,7 +55,7 @@ def test_the_chain_is_drawn(fitted):
     assert figure.axes[0].get_xlabel() == "c" and figure.axes[0].get_ylabel() == "a"
     with pytest.raises(OptionError, match="'d'"):
         fitted.plot_chain(["d", "a"])
-    with pytest.raises(OptionError, match="two series"):
+    with pytest.raises(OptionError, match="of two series"):
         fitted.plot_chain(["a"])
-    with pytest.raises(OptionError, match="no two"):
-        plot_chain(fitted.predictor, entry(), (0, 0))
+    with pytest.raises(OptionError, match="of two series"):
+        plot_chain(fitted.predictor, entry(), ["a", "a"])

@@ -1,6 +1,6 @@
 """A trained model for places without torch: ONNX files, or programs of ``torch.export``.
 
-The folder holds the networks, the constants, a manifest, and a runner of two small files that
+The folder holds the networks, the constants, a manifest, and a runner of three files that
 needs numpy and onnxruntime alone; see ``docs/export.md``.
 """
 
@@ -28,7 +28,6 @@ from timediff import runner
 from timediff._chain import record
 from timediff._frequency import period, period_alias
 from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
-from timediff.entries import Panel
 from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.forecaster import Forecaster
 from timediff.histories import aligned
@@ -161,7 +160,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
         np.savez(new / CONSTANTS, **_constants(plain.network))  # type: ignore[arg-type]
-        for name in ("runner", "history"):
+        for name in ("runner", "runner_parts", "history"):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)
         manifest["difference"] = _check(plain, new)
@@ -251,10 +250,8 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
     values = (values + values.cumsum(0) / length**0.5).astype(np.float32)
     values[-3:-1, 0] = np.nan
     start = period("2024-01-01", period_alias(spec.freq))
-    panel = Panel("check", start, values, False, None)
-    seed = int(np.random.SeedSequence([0, 0]).generate_state(1, np.uint64)[0] >> 1)
-    with torch.no_grad():
-        ours = network.sample(predictor.gather([panel]), 4, torch.tensor([seed])).numpy()[0]
+    (forecast,) = predictor.predict([{"start": start, "target": values.T}], 4, seed=0)
+    ours = forecast.samples
     theirs = runner.Runner(folder).predict(values, start.start_time, 4, seed=0)
     scale = np.nanstd(values, axis=0)
     difference = float(np.abs((ours - theirs) / scale).max())

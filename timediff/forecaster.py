@@ -1,7 +1,6 @@
 """The front door: tables in, forecasts with the tables' names and stamps out."""
 
 import contextlib
-import copy
 import dataclasses
 import logging
 import operator
@@ -21,10 +20,10 @@ from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, extended
 from timediff.later import Kept, frequency, scenarios
 from timediff.predictor import TimeGradPredictor
+from timediff.quantiles import quantile_columns
 from timediff.reading import Features, Names, Reading, read
 from timediff.recalibration import Recalibration
-from timediff.registry import unknown_name
-from timediff.results import Forecast, ForecastGroup, quantile_columns
+from timediff.results import Forecast, ForecastGroup
 from timediff.scenarios import Given
 from timediff.types import Number
 
@@ -72,9 +71,7 @@ class Forecaster:
         self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
         self.device, self.verbose, self.options = device, verbose, options
         self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
-        self._estimator(
-            self.freq or "h"
-        )  # a wrong option is an error now, not after reading the data
+        self._estimator(self.freq or "h")  # so that a wrong option is an error now
         self._predictor: TimeGradPredictor | None = None
         self.entries: dict[Hashable, Entry] = {}
         self.names, self.grouped = Names(), False
@@ -152,7 +149,7 @@ class Forecaster:
         self._predictor, self.entries = predictor, history
         self.names, self.grouped = names, grouped
         if self.device != "auto":
-            self._predictor = self._on(self.device, None)
+            self._predictor = predictor.on(self.device)
 
     def _estimator(self, freq: str) -> TimeGradEstimator:
         options = dict(self.options)
@@ -263,7 +260,7 @@ class Forecaster:
             raise OptionError("a scenario is not recalibrated: what is given would not hold")
         if calibrated and self.recalibration is None:
             raise TimediffError("the forecaster is not calibrated: call calibrate() first")
-        predictor = self._on(device, batch_size)
+        predictor = self.predictor.on(device, batch_size)
         features = Features(known, past, future, static)
         if data is None:
             history, names, grouped = self._kept.known(features), self.names, self.grouped
@@ -313,21 +310,6 @@ class Forecaster:
             )
             for (key, entry), forecast in zip(known, drawn, strict=True)
         ]
-
-    def _on(self, device: str | torch.device | None, batch_size: int | None) -> TimeGradPredictor:
-        """The predictor, or a copy that draws there and so many groups at a time."""
-        predictor, network = self.predictor, self.predictor.network
-        if device is not None and torch.device(device) != predictor.device:
-            network = copy.deepcopy(network)
-        elif batch_size is None:
-            return predictor
-        device = predictor.device if device is None else device
-        other = TimeGradPredictor(network, predictor.spec, predictor.columns, device)
-        if batch_size is not None:
-            if batch_size < 1:
-                raise OptionError(f"batch_size is {batch_size}: draw at least one at a time")
-            other.batch_size = batch_size
-        return other
 
     def update(
         self,
@@ -417,15 +399,7 @@ class Forecaster:
         """
         from timediff.plot_training import plot_chain
 
-        columns = self.columns
-        picks = list(columns[:2]) if series is None else list(series)
-        for name in picks:
-            if name not in columns:
-                raise unknown_name("series", name, [str(column) for column in columns])
-        if len(picks) != 2:
-            raise OptionError("the chain is drawn of two series")
-        numbers = (columns.index(picks[0]), columns.index(picks[1]))
-        return plot_chain(self.predictor, next(iter(self.entries.values())), numbers)
+        return plot_chain(self.predictor, next(iter(self.entries.values())), series)
 
     # -- testing -----------------------------------------------------------------------------
 
@@ -446,8 +420,9 @@ class Forecaster:
     ) -> Backtest:
         """Forecast the last windows of the history as if they had not been seen.
 
-        A model of its own is trained on what lies before the first window; this forecaster is not
-        changed. Beside it stand the simple forecasts that every table of this project shows.
+        A model of its own is trained on what lies before the first window; the one of this
+        forecaster is not changed, but its card will show these scores. Beside it stand the simple
+        forecasts that every table of this project shows, as far as the history allows them.
 
         Args:
             data: a table, or tables; the history that was kept if None.

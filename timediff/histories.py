@@ -9,6 +9,7 @@ import pandas as pd
 from timediff._feature_tables import Grid, read_tables
 from timediff.errors import DataError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
+from timediff.frames import to_wide
 from timediff.registry import unknown_name
 
 Entry = dict[str, Any]
@@ -41,6 +42,26 @@ def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
         if field in entry and np.ndim(entry[field]) == axes
     }
     return {**entry, "target": entry["target"][order], "info": info, **fields}
+
+
+def observed_at(entry: Entry, stamps: pd.DatetimeIndex) -> np.ndarray:
+    """What an entry has at the stamps of a horizon, ``(P, D)``, NaN where it has nothing.
+
+    Raises:
+        DataError: only one of them has a time zone, or there is no observation at all.
+    """
+    table = to_wide(entry)
+    if (table.index.tz is None) != (stamps.tz is None):
+        raise DataError(
+            f"the forecast's timestamps have the time zone {stamps.tz}, those of the "
+            f"observations {table.index.tz}: both or none must have one"
+        )
+    found = table.reindex(stamps).to_numpy()
+    if np.isnan(found).all():
+        raise DataError(
+            f"there is no observation between {stamps[0]} and {stamps[-1]}, the horizon"
+        )
+    return found
 
 
 def extended(history: Entry, new: Entry) -> Entry:

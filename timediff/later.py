@@ -40,16 +40,16 @@ class Kept:
         """
         tables = list(data.values()) if isinstance(data, Mapping) else [data]
         labels = [set(getattr(table, "columns", ())) for table in tables]
-        own = {"id_column": self.names.id, "target_column": self.names.target}
-        columns: dict[str, str] = {}
-        if labels and all(set(own.values()) <= found for found in labels):
-            columns = {**own, "time_column": self.names.time}
+        columns = self.names.within(tables[0]) if tables else {}
+        if columns and all(self.names.within(table) for table in tables):
             parts = {KNOWN: features.known, PAST: features.past}
             for field, given in parts.items():
                 wanted = self._feature_names(field)
                 if given is None and wanted and all(set(wanted) <= found for found in labels):
                     parts[field] = wanted
             features = dataclasses.replace(features, known=parts[KNOWN], past=parts[PAST])
+        else:
+            columns = {}
         freq = self.freq
         if rows and freq is None and self.entries:
             freq = frequency(next(iter(self.entries.values())))

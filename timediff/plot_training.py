@@ -1,5 +1,6 @@
 """Pictures of how a model came about, and of how it draws. Needs matplotlib."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from timediff.diffusion import SAMPLERS, Sampler
 from timediff.diffusion.samplers.base import Chain
 from timediff.errors import DataError, OptionError
 from timediff.plot import FAINT, MEDIAN, OBSERVED, OUTSIDE
+from timediff.registry import unknown_name
 from timediff.types import Float, Tensor
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
 def plot_chain(
     predictor: "TimeGradPredictor",
     entry: dict[str, Any],
-    series: tuple[int, int] = (0, 1),
+    series: Sequence[Any] | None = None,
     sampler: str = "ddpm",
     seed: int = 0,
 ) -> "matplotlib.figure.Figure":
@@ -79,7 +81,7 @@ def plot_chain(
     Args:
         predictor: the model.
         entry: a GluonTS entry, after whose end is forecast.
-        series: numbers of the two series.
+        series: the two series, by name, or by number if they have none; the first two if None.
         sampler: name of a sampler, which takes all steps of the schedule.
         seed: of the noise.
 
@@ -87,19 +89,21 @@ def plot_chain(
         The figure, made without pyplot.
 
     Raises:
-        OptionError: there are no two such series.
+        OptionError: an unknown series, or not two different ones.
         ImportError: matplotlib is not installed.
     """
     network = predictor.network
-    if len(set(series)) != 2 or not all(0 <= i < network.target_dim for i in series):
-        raise OptionError(f"series {series} are no two of {network.target_dim}")
+    known = list(predictor.columns or range(network.target_dim))
+    names = known[:2] if series is None else list(series)
+    for name in names:
+        if name not in known:
+            raise unknown_name("series", name, [str(column) for column in known])
+    if len(set(names)) != 2:
+        raise OptionError(f"the chain is drawn of two series, not of {names}")
     recorder = Recorder(SAMPLERS.build(sampler))
     next(predictor.predict([entry], num_samples=PATHS, seed=seed, sampler=recorder))
     steps, x = recorder.chain()
-    x = x[:, :PATHS, list(series)]
-    names = [str(i) for i in series]
-    if predictor.columns is not None:
-        names = [str(predictor.columns[i]) for i in series]
+    x = x[:, :PATHS, [known.index(name) for name in names]]
     figure = _figure((9.0, 4.6))
     grid = figure.add_gridspec(2, SNAPSHOTS, height_ratios=[1, 1.2])
     shown = np.linspace(0, len(steps) - 1, SNAPSHOTS).round().astype(int)
@@ -107,8 +111,8 @@ def plot_chain(
     for column, i in enumerate(shown):
         ax = figure.add_subplot(grid[0, column])
         ax.plot(x[i, :, 0], x[i, :, 1], ".", color=MEDIAN, ms=2.5, alpha=0.6)
-        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=names[0])
-        ax.set_ylabel(names[1] if column == 0 else "")
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=str(names[0]))
+        ax.set_ylabel(str(names[1]) if column == 0 else "")
         ax.set_title(f"step {steps[i]}", loc="left", fontsize="medium")
         ax.set_box_aspect(1)
         _tidy(ax)
@@ -117,7 +121,7 @@ def plot_chain(
     ax.plot(steps, x[:, 0, 0], color=MEDIAN, lw=1.6)
     ax.plot(steps[-1:], x[-1, :1, 0], "o", color=OUTSIDE, ms=5)
     ax.invert_xaxis()
-    ax.set(xlabel="step of the reverse chain", ylabel=names[0])
+    ax.set(xlabel="step of the reverse chain", ylabel=str(names[0]))
     _tidy(ax)
     return figure
 

@@ -90,6 +90,31 @@ class TimeGradPredictor(PyTorchPredictor):
             other.diffusion.denoiser.compile_kernel()
         return type(self)(other, self.spec, self.columns, self.device)
 
+    def on(
+        self, device: str | torch.device | None = None, batch_size: int | None = None
+    ) -> "TimeGradPredictor":
+        """The predictor on another device, or drawing so many entries at a time at most.
+
+        Args:
+            device: where to draw; None for where it is.
+            batch_size: None for as many as now.
+
+        Returns:
+            A copy, with weights of its own on another device; itself if nothing changes.
+
+        Raises:
+            OptionError: ``batch_size`` is below 1.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise OptionError(f"batch_size is {batch_size}: draw at least one at a time")
+        place = self.device if device is None else best_device(device)
+        if batch_size is None and place == self.device:
+            return self
+        network = self.network if place == self.device else copy.deepcopy(self.network)
+        other = type(self)(network, self.spec, self.columns, place)
+        other.curves, other.batch_size = self.curves, batch_size or self.batch_size
+        return other
+
     def compiled(self) -> "TimeGradPredictor":
         """The same predictor, its denoiser compiled by ``torch.compile`` when it is first used.
 

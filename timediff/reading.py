@@ -30,6 +30,12 @@ class Names:
     time: str = "timestamp"
     target: str = "value"
 
+    def within(self, table: Any) -> dict[str, Any]:
+        """The arguments of :func:`read` for a long table that has these columns; else none."""
+        if not {self.id, self.target} <= set(getattr(table, "columns", ())):
+            return {}
+        return {"id_column": self.id, "time_column": self.time, "target_column": self.target}
+
 
 @dataclass(frozen=True)
 class Features:

@@ -9,7 +9,8 @@ import pandas as pd
 from timediff._frequency import stamps_of
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
-from timediff.histories import Entry, aligned
+from timediff.histories import Entry, aligned, observed_at
+from timediff.quantiles import interval_ends, quantile_columns, quantile_level
 from timediff.reading import Names, read
 from timediff.registry import unknown_name
 from timediff.types import Number
@@ -107,11 +108,11 @@ class Forecast:
         Raises:
             OptionError: ``q`` is not in [0, 1].
         """
-        return self._wide(np.quantile(self.samples.astype(np.float64), _level(q), axis=0))
+        return self._wide(np.quantile(self.samples.astype(np.float64), quantile_level(q), axis=0))
 
     def interval(self, level: Number) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Lower and upper end of the central interval of a level in per cent, such as 90."""
-        low, high = _ends(level)
+        low, high = interval_ends(level)
         return self.quantile(low), self.quantile(high)
 
     def to_frame(
@@ -310,29 +311,10 @@ class Forecast:
         Raises:
             DataError: the table has other series, or no observation within the horizon.
         """
-        reading = read(data, **self._dialect(data))
+        freq = self.info.get("freq", self.start.freqstr) if hasattr(data, "columns") else None
+        reading = read(data, freq=freq, **self.names.within(data))
         (entry,) = reading.entries.values()
-        entry = aligned(entry, self.columns, self.name)
-        table, stamps = to_wide(entry), self.index
-        if (table.index.tz is None) != (stamps.tz is None):
-            raise DataError(
-                f"the forecast's timestamps have the time zone {stamps.tz}, those of the "
-                f"observations {table.index.tz}"
-            )
-        found = table.reindex(stamps).to_numpy()
-        if np.isnan(found).all():
-            raise DataError(
-                f"there is no observation between {stamps[0]} and {stamps[-1]}, the horizon"
-            )
-        return found
-
-    def _dialect(self, data: Any) -> dict[str, Any]:
-        """How to read a table that is like the one the forecast was made from."""
-        freq = self.info.get("freq", self.start.freqstr)
-        own = {"id_column": self.names.id, "target_column": self.names.target}
-        if all(name in getattr(data, "columns", ()) for name in own.values()):
-            return {**own, "time_column": self.names.time, "freq": freq}
-        return {"freq": freq} if hasattr(data, "columns") else {}
+        return observed_at(aligned(entry, self.columns, self.name), self.index)
 
     def score(self, actuals: Any) -> dict[str, float]:
         """Scores of the paths; see :func:`timediff.scores.score_table`.
@@ -397,37 +379,3 @@ class ForecastGroup(dict[Hashable, Forecast]):
         if missing:
             raise DataError(f"there are no observations of group {missing[0]!r}")
         return pd.DataFrame({key: self[key].score(actuals[key]) for key in self}).T
-
-
-def quantile_columns(
-    quantiles: Sequence[Number] | None = None, level: Number | Sequence[Number] | None = None
-) -> dict[str, float]:
-    """Names of columns of a table, and the quantile in each.
-
-    Args:
-        quantiles: each named by its level, ``"0.05"``.
-        level: central intervals in per cent, named ``lo-90`` and ``hi-90``. Without both, the
-            quantiles .05, .5 and .95.
-
-    Raises:
-        OptionError: a quantile is not in [0, 1], or a level not in (0, 100).
-    """
-    if quantiles is None and level is None:
-        quantiles = (0.05, 0.5, 0.95)
-    columns = {f"{q:g}": _level(q) for q in quantiles or ()}
-    for percent in np.atleast_1d([] if level is None else level):
-        low, high = _ends(float(percent))
-        columns |= {f"lo-{percent:g}": low, f"hi-{percent:g}": high}
-    return columns
-
-
-def _level(q: Number) -> float:
-    if not 0 <= q <= 1:
-        raise OptionError(f"quantiles: {q} is not in [0, 1]")
-    return float(q)
-
-
-def _ends(level: Number) -> tuple[float, float]:
-    if not 0 < level < 100:
-        raise OptionError(f"level: {level} is not between 0 and 100 per cent")
-    return (1 - level / 100) / 2, (1 + level / 100) / 2

@@ -1,7 +1,8 @@
 """Draws paths of an exported model with numpy and onnxruntime alone.
 
-This file, ``history.py`` beside it and an exported folder are all that is needed: nothing of
-timediff is imported, and no torch. ``timediff.export_onnx`` puts both files into the folder.
+This file, ``runner_parts.py`` and ``history.py`` beside it and an exported folder are all that is
+needed: nothing of timediff is imported, and no torch. ``timediff.export_onnx`` puts the three files
+into the folder.
 
 >>> from runner import Runner
 >>> paths = Runner("folder").predict(values, "2024-03-01T00:00", num_samples=100, seed=0)
@@ -20,7 +21,6 @@ FORMAT = 1  # of the manifest
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
-WORD = 0xFFFFFFFF
 
 Arrays = dict[str, np.ndarray]
 Noise = Callable[[], np.ndarray]
@@ -106,7 +106,7 @@ class Runner:
         size, parts = max(1, POSITIONS // self.dim), []
         for first in range(0, num_samples, size):
             paths = np.arange(first, min(first + size, num_samples))
-            source: Noise = PathNoise(own, paths, self.dim)
+            source: Noise = _parts.PathNoise(own, paths, self.dim)
             if noise is not None:
                 calls = iter(noise[paths].swapaxes(0, 1).astype(np.float32))
                 source = calls.__next__
@@ -143,7 +143,9 @@ class Runner:
         filled = _history.fill_gaps(padded, m["season"], length)
         observed = ~np.isnan(padded[-length:])
         steps = np.arange(length - p - c, length)
-        stamps = calendar(start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"])
+        stamps = _parts.calendar(
+            start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"]
+        )
         window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
         window["floor"] = np.where((x < 0).any(0), -np.inf, 0.0).astype("f4")
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
@@ -151,7 +153,7 @@ class Runner:
             return window | self._pasts(x, filled, skipped)
         whole = m["scale_window"] == "series"
         known = x if whole else np.where(window["observed"], window["target"], np.nan)[:c]
-        loc, scale = _scaling(m["scaling"], known)
+        loc, scale = _parts.scaling(m["scaling"], known)
         return window | {
             "lags": filled[steps[:, None] - np.array(m["lags"], int)],
             "loc": loc,
@@ -167,7 +169,7 @@ class Runner:
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
         seasonal = filled[horizon[..., None] - np.array(m["seasonal"], int)]  # [n, p, a, d]
-        unit, change, deviation = _units(x, p, m["seasonal"])
+        unit, change, deviation = _parts.units(x, p, m["seasonal"])
         return {
             "recent": recent.transpose(0, 2, 1),
             "seasonal": seasonal.transpose(0, 3, 1, 2),
@@ -380,139 +382,6 @@ class Runner:
         return paths.clip(min=np.minimum(window["floor"], self.constants["floor"]))
 
 
-class PathNoise:
-    """timediff's noise by counter (Philox 4x32-10, Box and Muller): see its ``noise.py``.
-
-    Args:
-        seed: of the window.
-        paths: number of each path.
-        dim: length of the vectors.
-    """
-
-    def __init__(self, seed: int, paths: np.ndarray, dim: int):
-        self.key = np.uint64(seed & WORD), np.uint64(seed >> 32)
-        self.paths = paths.astype(np.uint64)[:, None]
-        self.places = np.arange(-(-dim // 4), dtype=np.uint64)
-        self.dim, self.calls = dim, 0
-
-    def __call__(self) -> np.ndarray:
-        """The next vector of each path, ``(n, D)``."""
-        call = np.full_like(self.places, self.calls)
-        self.calls += 1
-        words = philox((self.places, call, self.paths, np.zeros_like(call)), self.key)
-        a, b, c, d = (word.astype(np.float32) for word in words)
-        normal = []
-        for u, v in ((a, b), (c, d)):
-            radius = np.sqrt(np.float32(-2.0) * np.log((u + np.float32(1.0)) * np.float32(2**-32)))
-            angle = v * np.float32(2.0 * np.pi * 2**-32)
-            normal += [radius * np.cos(angle), radius * np.sin(angle)]
-        return np.concatenate(normal, axis=1)[:, : self.dim]
-
-
-def philox(counter: tuple[Any, ...], key: tuple[Any, Any]) -> tuple[np.ndarray, ...]:
-    """Four random 32-bit words for each counter of four words, as uint64."""
-    (a, b, c, d), (k, m) = counter, key
-    low, half = np.uint64(WORD), np.uint64(32)
-    for _ in range(10):
-        first, second = a * np.uint64(0xD2511F53), c * np.uint64(0xCD9E8D57)
-        a, c = (second >> half) ^ b ^ k, (first >> half) ^ d ^ m
-        b, d = second & low, first & low
-        k, m = (k + np.uint64(0x9E3779B9)) & low, (m + np.uint64(0xBB67AE85)) & low
-    return a, b, c, d
-
-
-def calendar(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
-    """Sines and cosines of the calendar fields, ``(len(steps), F)``.
-
-    Args:
-        start: time of step 0.
-        steps: numbers of the steps.
-        rule: how steps are counted and which fields there are, from the manifest.
-    """
-    first, kind, anchor = np.datetime64(start, "s"), rule["kind"], rule["anchor"]
-    moved = steps * rule["multiple"]
-    if kind in ("M", "Q", "Y"):
-        months = moved * {"M": 1, "Q": 3, "Y": 12}[kind]
-        time = (first.astype("M8[M]") + months).astype("M8[s]")
-    elif kind == "B":
-        time = np.busday_offset(first.astype("M8[D]"), moved, roll="forward").astype("M8[s]")
-    elif kind == "W":  # a week is named by its last day
-        day = first.astype("M8[D]")
-        day = day + (anchor - (int(day.astype(int)) + 3)) % 7
-        time = (day + 7 * moved).astype("M8[s]")
-    else:
-        unit = {"D": 86400, "h": 3600, "min": 60, "s": 1}[kind]
-        time = first + (moved * unit).astype("m8[s]")
-    seconds, days, month = time.astype(int), time.astype("M8[D]"), time.astype("M8[M]").astype(int)
-    weekday = (days.astype(int) + 3) % 7
-    thursday = days + (3 - weekday)
-
-    def day_of_year(day: np.ndarray) -> np.ndarray:
-        return (day - day.astype("M8[Y]").astype("M8[D]")).astype(int) + 1
-
-    fields = {
-        "second": seconds % 60,
-        "minute": seconds // 60 % 60,
-        "hour": seconds // 3600 % 24,
-        "dayofweek": weekday,
-        "dayofyear": day_of_year(days),
-        "weekofyear": (day_of_year(thursday) - 1) // 7 + 1,
-        "month": month % 12 + 1,
-        "quarter": (month - (anchor or 0)) % 12 // 3 + 1,
-    }
-    columns = []
-    for name, period in rule["fields"].items():
-        angle = 2 * np.pi * fields[name] / period
-        columns += [np.sin(angle), np.cos(angle)]
-    if not columns:
-        return np.zeros((len(steps), 0), "f4")
-    return np.stack(columns, axis=1).astype("f4")
-
-
-def _scaling(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted and divided by, of each series; see ``network/scaling.py`` of timediff."""
-    nothing = np.zeros(x.shape[1], "f4")
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.nansum(values, 0) / (~np.isnan(values)).sum(0).clip(min=1)
-
-    def positive(scale: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-        return np.where(scale > 0, scale, np.where(otherwise > 0, otherwise, 1.0)).astype("f4")
-
-    if name == "none":
-        return nothing, nothing + 1
-    if name == "mean":
-        return nothing, positive(mean(np.abs(x)), nothing)
-    loc = mean(x).astype("f4")
-    deviation = np.sqrt(mean((x - loc) ** 2))
-    deviation = np.where(deviation > 1e-6 * np.abs(loc), deviation, 0.0)
-    scale = positive(deviation, np.abs(loc))
-    if name == "standard":
-        return loc, scale
-    some = np.where(np.isnan(x).all(0), 0.0, x)
-    low, loc, high = np.nanquantile(some, (0.25, 0.5, 0.75), axis=0)
-    return loc.astype("f4"), positive((high - low) / 1.349, scale)
-
-
-def _units(x: np.ndarray, horizon: int, seasonal: list[int]) -> tuple[np.ndarray, ...]:
-    """Unit, change and deviation of each series; see ``store.py`` of timediff."""
-    deviation = _scaling("standard", x)[1]
-
-    def error(distance: int) -> np.ndarray:
-        """Mean absolute change over so many steps; NaN where it is not known."""
-        change = np.abs(x[distance:] - x[: len(x) - distance])
-        known = (~np.isnan(change)).sum(0)
-        mean = np.nansum(change, 0, dtype=np.float64) / known.clip(min=1)
-        return np.maximum(np.where(known > 0, mean, np.nan), 1e-3 * deviation)
-
-    change = error(1)
-    simple = [(change + error(min(horizon, len(x) - 1))) / 2]
-    simple += [error(distance) for distance in seasonal if distance < len(x)]
-    unit = np.where(np.isnan(simple), np.inf, simple).min(0)
-    unit, change = (np.where(np.isfinite(v), v, deviation) for v in (unit, change))
-    return unit.astype("f4"), change.astype("f4"), deviation
-
-
 def _onnx(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
     import onnxruntime
 
@@ -555,4 +424,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_history = _beside("history")
+_history, _parts = _beside("history"), _beside("runner_parts")

@@ -152,12 +152,7 @@ class PyFunc:
         Raises:
             DataError: the table has other series, or there is none and no history.
         """
-        given: dict[str, Any] = {
-            "num_samples": 100,
-            "level": [80.0, 95.0],
-            "seed": OWN,
-            "samples": False,
-        }
+        given = {spec.name: spec.default for spec in signature().params}
         given |= params or {}
         data = None if model_input is None or not len(model_input) else model_input
         forecast = self.forecaster.predict(

@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, write_table
 from timediff.cli.screen import show, training
-from timediff.cli.settings import COLUMNS, forecaster_of, settings
+from timediff.cli.settings import COLUMNS, forecaster_of, given, settings
 from timediff.cli.tables import load_model, read_like, read_table
 
 if TYPE_CHECKING:
@@ -83,20 +83,13 @@ def backtest(
     those given here. On a terminal the scores are drawn as a table, elsewhere they are CSV. Lower
     is better; coverage should be 0.9.
     """
+    arguments = locals()
     for place, kind in ((output, output_format), (forecasts or "-", None)):
         check_output(place, overwrite)
         format_of(place, kind)
-    given: dict[str, Any] = {
-        "horizon": horizon,
-        "preset": preset,
-        "freq": freq,
-        "id_column": id_column,
-        "time_column": time_column,
-        "target_column": target_column,
-    }
     frame = None
     if Path(source).is_dir():
-        own = [name for name, value in given.items() if value is not None]
+        own = [name for name in given(arguments) if name != "seed"]
         own += [name for name, value in (("config", config), ("set", option)) if value]
         if own:
             flag = "--" + own[0].replace("_", "-")
@@ -106,7 +99,7 @@ def backtest(
     elif data is not None:
         raise typer.BadParameter(f"{source} is no saved model", param_hint="MODEL")
     else:
-        options, columns = settings(config, {**given, "seed": seed}, option)
+        options, columns = settings(arguments)
         forecaster = forecaster_of(options)
         frame = read_named(source, input_format, columns)
         name_columns(forecaster, frame, columns)

@@ -60,17 +60,11 @@ def bench(
     A row for each: scores (lower is better; coverage should be 0.9), seeds, and seconds of
     training and drawing. A data set that is not here is downloaded, if it can be.
     """
+    arguments = locals()
     check_output(output, overwrite)
     format_of(output, output_format)
     numbers = [int(number) for number in a.numbers("--seeds", seeds) or [0]]
-    given = {
-        "horizon": horizon,
-        "freq": freq,
-        "id_column": id_column,
-        "time_column": time_column,
-        "target_column": target_column,
-    }
-    options, columns = settings(config, given, option)
+    options, columns = settings(arguments)
     frame, known, published = _data(source, input_format, columns)
     makers: dict[tuple[str, int], Forecaster] = {}
     for name in preset or [options.get("preset", "default")]:

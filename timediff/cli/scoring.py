@@ -63,12 +63,14 @@ def score(
     target = table.columns[3] if PATH in table.columns[2:3] else None
     if not any(names.values()) and {ids, times, target} <= set(observed.columns):
         names = {"id_column": ids, "time_column": times, "target_column": target}
-    if PATH in table.columns:
-        scores = _of_paths(table, ids, times, observed, names, freq, aggregate)
-    elif aggregate:
+    if aggregate and PATH not in table.columns:
         raise DataError("quantiles cannot be summed: score a table of paths (predict --paths)")
+    labels, stamps = list(table[ids].unique()), _stamps(table[times])
+    actual = _observed(labels, stamps, observed, names, freq)
+    if PATH in table.columns:
+        scores = _of_paths(table, labels, actual, aggregate)
     else:
-        scores = _of_quantiles(table, ids, times, observed, names, freq)
+        scores = _of_quantiles(table, labels, actual)
     import pandas as pd
 
     show(pd.DataFrame([scores]), output, output_format, overwrite)
@@ -92,9 +94,7 @@ def _observed(
     labels: list[Any], stamps: Any, observed: "pd.DataFrame", names: dict[str, Any], freq: Any
 ) -> "np.ndarray":
     """What was observed at these times, ``(P, D)``."""
-    import numpy as np
-
-    from timediff.frames import to_wide
+    from timediff.histories import observed_at
     from timediff.reading import read
 
     (entry,) = read(observed, freq=freq, **names).entries.values()
@@ -102,41 +102,32 @@ def _observed(
     missing = [str(label) for label in labels if str(label) not in own]
     if missing:
         raise DataError(f"ACTUALS has no series {missing[0]!r}: it has {', '.join(own)}")
-    wide = to_wide(entry).iloc[:, [own[str(label)] for label in labels]]
-    if (wide.index.tz is None) != (stamps.tz is None):
-        raise DataError(
-            f"the forecast's time zone is {stamps.tz}, that of ACTUALS {wide.index.tz}: both or "
-            "none must have one"
-        )
-    found = wide.reindex(stamps).to_numpy()
-    if np.isnan(found).all():
-        raise DataError(f"ACTUALS has nothing between {stamps[0]} and {stamps[-1]}, the horizon")
-    return found
+    target = entry["target"][[own[str(label)] for label in labels]]
+    return observed_at(
+        {**entry, "target": target, "info": {**entry["info"], "columns": labels}}, stamps
+    )
+
+
+def _stamps(times: "pd.Series") -> "pd.DatetimeIndex":
+    import pandas as pd
+
+    return pd.DatetimeIndex(times.unique()).sort_values()
 
 
 def _of_paths(
-    table: "pd.DataFrame",
-    ids: str,
-    times: str,
-    observed: "pd.DataFrame",
-    names: dict[str, Any],
-    freq: str | None,
-    aggregate: list[str] | None,
+    table: "pd.DataFrame", labels: list[Any], actual: "np.ndarray", aggregate: list[str] | None
 ) -> dict[str, float]:
     import numpy as np
     import torch
 
     from timediff.scores import combine, score_table
 
-    value = table.columns[-1]
-    labels = list(table[ids].unique())
+    ids, times, value = table.columns[0], table.columns[1], table.columns[-1]
     wide = table.pivot(index=[PATH, times], columns=ids, values=value)[labels]
-    stamps = wide.index.unique(times).sort_values()
     count = wide.index.unique(PATH).size
-    if wide.isna().any(axis=None) or len(wide) != count * len(stamps):
+    if wide.isna().any(axis=None) or len(wide) != count * len(actual):
         raise DataError("the forecast does not have a value for each series, time and sample")
-    values = wide.sort_index().to_numpy(np.float32).reshape(count, len(stamps), len(labels))
-    actual = _observed(labels, stamps, observed, names, freq)
+    values = wide.sort_index().to_numpy(np.float32).reshape(count, *actual.shape)
     paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float32))
     if aggregate:
         weights = a.combinations(labels, aggregate)
@@ -146,21 +137,15 @@ def _of_paths(
 
 
 def _of_quantiles(
-    table: "pd.DataFrame",
-    ids: str,
-    times: str,
-    observed: "pd.DataFrame",
-    names: dict[str, Any],
-    freq: str | None,
+    table: "pd.DataFrame", labels: list[Any], actual: "np.ndarray"
 ) -> dict[str, float]:
     import numpy as np
 
     levels = {c: q for c in table.columns[2:] if (q := _level(str(c))) is not None}
     if not levels:
         raise DataError(f"no column of {list(table.columns)} is a quantile, nor are there paths")
-    labels = list(table[ids].unique())
+    ids, times = table.columns[:2]
     wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
-    actual = _observed(labels, wide.index, observed, names, freq)
     seen = ~np.isnan(actual)
     values = {q: wide[c][labels].to_numpy()[seen] for c, q in levels.items()}
     y = actual[seen]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +16,25 @@ else:
 if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
 
+OWN = ("horizon", "preset", "seed", "freq")
 COLUMNS = ("id_column", "time_column", "target_column")
 
 
-def settings(
-    config: Path | None, given: dict[str, Any], pairs: list[str] | None
-) -> tuple[dict[str, Any], dict[str, str | None]]:
+def settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:
     """All that a forecaster is made of, and the names of the columns.
 
+    What comes later wins: the file of ``--config``, the options of the command, ``--set``.
+
     Args:
-        config: a file of options, which the others win over.
-        given: options of the command, None where it was not given.
-        pairs: ``key=value``; these win over all.
+        arguments: of a command that has these, by their names.
 
     Raises:
         OptionError: the file cannot be read, or a pair is none.
     """
+    config = arguments["config"]
     merged = read_config(config) if config else {}
-    merged |= {key: value for key, value in given.items() if value is not None}
-    for pair in pairs or ():
+    merged |= given(arguments)
+    for pair in arguments["option"] or ():
         key, equals, text = pair.partition("=")
         if not (key.strip() and equals):
             raise OptionError(f"--set {pair!r}: write it as key=value")
@@ -46,6 +47,16 @@ def settings(
             place[name] = place = dict(inner)
         place[last] = literal(text)
     return merged, {name: merged.pop(name, None) for name in COLUMNS}
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model and its table that a command was given, by their names."""
+    found = {name: arguments.get(name) for name in (*OWN, *COLUMNS)}
+    return {
+        name: value
+        for name, value in found.items()
+        if value is not None and not isinstance(value, list)  # `bench` takes several presets
+    }
 
 
 def read_config(path: Path) -> dict[str, Any]:

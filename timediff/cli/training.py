@@ -58,17 +58,9 @@ def fit(
     DATA is wide (a column of timestamps, then a column for each series) or long (unique_id, ds, y
     or item_id, timestamp, target, or columns named by options). Empty cells are missing values.
     """
+    arguments = locals()
     check_output(output, overwrite, folder=True)
-    given = {
-        "horizon": horizon,
-        "preset": preset,
-        "seed": seed,
-        "freq": freq,
-        "id_column": id_column,
-        "time_column": time_column,
-        "target_column": target_column,
-    }
-    options, columns = settings(config, given, option)
+    options, columns = settings(arguments)
     forecaster = forecaster_of(options)
     frame = read_table(
         data, input_format, id_column=columns["id_column"], time_column=columns["time_column"]

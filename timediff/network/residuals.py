@@ -11,10 +11,11 @@ from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
 from timediff.network.courses import ResidualCourse
-from timediff.network.dynamics import ORDER, Dynamics, Whitening
+from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.features import NONE, FeatureSizes
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
+from timediff.network.whitening import Whitening
 from timediff.types import Float, Int
 
 if TYPE_CHECKING:

@@ -155,7 +155,7 @@ class Course(ABC):
 def systematic(weights: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """So many numbers in proportion to the weights, as evenly as possible."""
     places = (torch.arange(count) + torch.rand((), generator=generator)) / count
-    bounds = weights.cpu().double().cpu().cumsum(0)
+    bounds = weights.cpu().double().cumsum(0)
     return torch.searchsorted(bounds / bounds[-1], places.double()).clamp(max=len(weights) - 1)
 
 
@@ -205,8 +205,8 @@ def draw_scenarios(
     squares, tempered = 0.0, 0
     for j in range(network.prediction_length):
         drawn[:, j], change, square = course.step(j)
-        squares += float(torch.softmax(log_weight, 0) @ square.cpu().double().cpu())
-        log_weight, flattened = weighted(log_weight, change.cpu().double().cpu())
+        squares += float(torch.softmax(log_weight, 0) @ square.cpu().double())
+        log_weight, flattened = weighted(log_weight, change.cpu().double())
         tempered += flattened
         weight = torch.softmax(log_weight, 0)
         if 1 / weight.square().sum() < count / 2:
