@@ -41,13 +41,15 @@ def overview(name: str, means: pd.DataFrame, drawn: dict[str, torch.Tensor]) -> 
         y_sum = next(iter(total.values()))[1]
         reliability_curves(figure.add_subplot(grid[0, 3]), sums, y_sum, colors, "of the sum")
         shown = list(drawn)[:4]
+        columns = max(2, len(shown))  # no empty place where few are drawn
+        upper, lower = (grid[row, :].subgridspec(1, columns) for row in (1, 2))
         for column, model in enumerate(shown):
-            axes = figure.add_subplot(grid[1, column])
+            axes = figure.add_subplot(upper[0, column])
             pit_histogram(axes, drawn[model], sums[model], y, y_sum, model, colors[model])
         step = data.prediction_length // 2
         beside = None
         for column, model in enumerate(shown):
-            axes = beside = figure.add_subplot(grid[2, column], sharex=beside)
+            axes = beside = figure.add_subplot(lower[0, column], sharex=beside)
             of_the_sum(axes, sums[model][0, :, step, 0], y_sum[0, step, 0], colors[model])
             axes.set_title(f"sum, window 1, step {step + 1}: {model}")
         model = "default" if "default" in drawn else next(iter(drawn))
