@@ -80,10 +80,19 @@ class WhiteNoise(Sampler):
 NO_DIFFUSION = "no diffusion"
 OF_THE_SAMPLER = {"sampler", "steps", "sampler_options"}
 OF_THE_PRIOR = (  # the first letters of options that matter in its training
-    *("prior", "lookback", "seasonal_values", "embedding_dim", "validation_windows", "patience"),
+    *(
+        "prior",
+        "lookback",
+        "seasonal_values",
+        "embedding_dim",
+        "validation_windows",
+        "patience",
+        "factors",
+    ),
     *("ema_decay", "gradient_clip", "weight_decay", "max_lr", "num_batches_per_epoch"),
 )
 CHANGES = {  # what each is about, for the table
+    "factors=0": "no common factors of what the prior missed",
     "prior_epochs=0": "the prior stays the best mixture of simple forecasts",
     "prior=False": "no prior: the scaled values are diffused, as published",
     "prior_members=1 prior_rows=2048": "one prior, batches of twice the size",

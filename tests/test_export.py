@@ -34,7 +34,8 @@ from timediff.feature_spec import FeatureSpec, Numbers
 from timediff.seasonality import calendar, calendar_periods, steps_of
 from timediff.windows import WindowSpec, build_network
 
-RESIDUAL = WindowSpec("h", 6, 12, 24, lookback=30, seasonal=(24, 48), profiles=(24,), level=24)
+PLAIN = WindowSpec("h", 6, 12, 24, lookback=30, seasonal=(24, 48), profiles=(24,), level=24)
+RESIDUAL = dataclasses.replace(PLAIN, before=1)  # with common factors
 LEVEL = WindowSpec("h", 6, 12, 24, lags=(1, 3, 24), scaling="mean", scale_window="context")
 
 
@@ -50,6 +51,9 @@ def random_predictor(spec: WindowSpec = RESIDUAL, dim: int = 3, **options) -> Ti
             parameter.add_(0.1 * torch.randn_like(parameter))
         if spec.lookback:
             common = torch.randn(200, dim) + torch.randn(200, 1)
+            if spec.before:
+                for buffer in network.factors.buffers():
+                    buffer.uniform_(0.1, 0.5)
             network.whitening.fit(common, torch.ones(200, dim, dtype=torch.bool), 200)
         network.low.fill_(-6.0)
         network.high.fill_(6.0)
@@ -74,7 +78,7 @@ def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
     made = runner.Runner.__new__(runner.Runner)
     made.manifest = json.loads(json.dumps(export._manifest(predictor, "onnx")))
     made.dim, made.horizon = predictor.network.target_dim, predictor.spec.prediction_length
-    made.context = predictor.spec.context_length
+    made.context, made.first = predictor.spec.context_length, -predictor.spec.first
     return made
 
 
@@ -158,7 +162,7 @@ def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
 
 
 @pytest.mark.parametrize("length", [8, 25, 130, 300])
-@pytest.mark.parametrize("spec", [RESIDUAL, LEVEL], ids=["residual", "level"])
+@pytest.mark.parametrize("spec", [RESIDUAL, PLAIN, LEVEL], ids=["factors", "residual", "level"])
 def test_the_runner_gathers_the_window_itself(spec, length):
     predictor, values = random_predictor(spec), history(300)[:length]
     values[5] = 4.0  # no series without an observation
@@ -241,7 +245,7 @@ PUBLISHED = {
 @pytest.mark.parametrize(
     ("spec", "options"),
     [
-        (RESIDUAL, {"prior_members": 1, "sampler": "dpm_solver", "embedding_dim": 0}),
+        (PLAIN, {"prior_members": 1, "sampler": "dpm_solver", "embedding_dim": 0}),
         (LEVEL, PUBLISHED),
         (LEVEL, {"start": "context", "embedding_dim": 0}),
         (
@@ -331,7 +335,7 @@ def test_a_folder_of_another_format_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no readable exported model"):
         runner.Runner(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="has format 99, this runner reads 1"):
+    with pytest.raises(ValueError, match="has format 99, this runner reads 2"):
         runner.Runner(tmp_path)
 
 

@@ -15,7 +15,7 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
-from timediff.checkpoints import Curves, check_checkpoint
+from timediff.checkpoints import check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.feature_spec import FeatureSpec
@@ -173,18 +173,18 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         with fork, tempfile.TemporaryDirectory() as scratch:
             if self.seed is not None:
                 torch.manual_seed(self.seed)
-            module, trainer, curves = self._fit(
+            module, trainer, training = self._fit(
                 panels, held_out, spec, from_predictor, ckpt_path, Path(scratch)
             )
         predictor = self.create_predictor(
             Identity(),
             module,
-            spec=spec,
+            spec=training.train.store.spec,
             columns=(panels[0].info or {}).get("columns"),
             # on the kind of device that it was trained on
             device=best_device(trainer.strategy.root_device),
         )
-        predictor.curves = pd.DataFrame(curves.rows)
+        predictor.curves = pd.DataFrame(training.curves.rows)
         return TrainOutput(Identity(), module, trainer, predictor)
 
     # -- how it is done ----------------------------------------------------------------------
@@ -197,7 +197,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         from_predictor: TimeGradPredictor | None,
         ckpt_path: str | None,
         scratch: Path,
-    ) -> tuple[TimeGradModule, pl.Trainer, Curves]:
+    ) -> tuple[TimeGradModule, pl.Trainer, Training]:
         o = self.options
         network = build_network(o, spec, panels[0].values.shape[1])
         if from_predictor is not None:
@@ -215,7 +215,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))
         training = self._training(scratch, Source(store, windows), validation)
-        return *training.fit(network, from_predictor is None, ckpt_path), training.curves
+        return *training.fit(network, from_predictor is None, ckpt_path), training
 
     def _spec(self, history: int) -> WindowSpec:
         return window_spec(self.options, self.freq, self.prediction_length, history)

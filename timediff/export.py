@@ -201,6 +201,7 @@ def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
             **{name: getattr(spec, name) for name in names},
             "pad": spec.pad,
             "reach": spec.reach,
+            "before": spec.before,
         },
         "calendar": {
             "kind": unit,
@@ -235,6 +236,8 @@ def _constants(network: TimeGradNetwork) -> dict[str, np.ndarray]:
     if isinstance(network, ResidualNetwork):
         tensors |= {"position": network.position, "phi": network.dynamics.phi}
         tensors |= {"rho": network.dynamics.rho, **dict(network.whitening.named_buffers())}
+        factors = dict(network.factors.named_buffers())
+        tensors |= {"factor_mean": factors.pop("mean"), **factors}
     else:
         empty = torch.zeros(0)
         tensors["embedding"] = getattr(network, "embedding", None)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from timediff.errors import TimediffError
-from timediff.network import Batch, Innovations, RowBatch, TimeGradNetwork
+from timediff.network import TimeGradNetwork, TrainingBatch
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class TimeGradModule(pl.LightningModule):
     def _remember(self) -> None:
         self._good = {name: value.clone() for name, value in self.state_dict().items()}
 
-    def training_step(self, batch: Batch | RowBatch | Innovations, index: int) -> Tensor | None:
+    def training_step(self, batch: TrainingBatch, index: int) -> Tensor | None:
         """Mean loss of a batch; None, which skips the batch, when it made a rollback necessary.
 
         Raises:
@@ -138,12 +138,12 @@ class TimeGradModule(pl.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
-    def validation_step(self, batch: Batch | RowBatch | Innovations, index: int) -> None:
+    def validation_step(self, batch: TrainingBatch, index: int) -> None:
         """Mean loss of a validation batch, with the same noise every time."""
         losses = self.validation_losses(batch, index)
         self.log("val_loss", losses.mean(), on_epoch=True, prog_bar=True, batch_size=len(losses))
 
-    def validation_losses(self, batch: Batch | RowBatch | Innovations, index: int) -> Tensor:
+    def validation_losses(self, batch: TrainingBatch, index: int) -> Tensor:
         """Losses of a validation batch."""
         device = next(self.parameters()).device
         generator = torch.Generator(device).manual_seed(VALIDATION_SEED + index)

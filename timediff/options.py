@@ -37,6 +37,9 @@ class Options:
         prior_balance: how much more the prior's loss of a series weighs the larger the series is:
             0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
+        factors: common factors at most of what the prior missed of all series in the horizon
+            before; each is dropped where it may be chance, all where the held-out windows are not
+            forecast clearly better with them; 0 for none.
         prior_rows: pasts of single series in a batch of the prior's training.
         prior_lr: learning rate of the prior at its highest, unless ``max_lr`` is given.
         prior_passes: how often the training of the prior may go over the data at most, counted in
@@ -111,6 +114,7 @@ class Options:
     prior_loss: str = "crps"
     prior_balance: float = 0.0
     prior_epochs: int = 40
+    factors: int = 20
     prior_rows: int = 1024
     prior_lr: float = 5e-3
     prior_passes: float | None = 120.0
@@ -238,6 +242,7 @@ RANGES = [
     ("prior_dropout", 0.0, 0.99),
     ("prior_balance", 0.0, 1.0),
     ("prior_epochs", 0, _MANY),
+    ("factors", 0, _MANY),
     ("prior_rows", 1, _MANY),
     ("prior_lr", 1e-12, 1.0),
     ("prior_passes", 0.0, float("inf")),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 1  # of the manifest
+FORMAT = 2  # of the manifest
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -49,6 +49,7 @@ class Runner:
         m = self.manifest
         self.dim, self.horizon = m["target_dim"], m["prediction_length"]
         self.context = m["context_length"]
+        self.first = self.context + self.horizon * m["window"]["before"]  # steps before the horizon
         with np.load(self.folder / "constants.npz") as file:
             self.constants: Arrays = dict(file)
         load = _onnx if m["runtime"] == "onnx" else _program
@@ -136,7 +137,7 @@ class Runner:
             raise ValueError(f"values have the shape {x.shape}, expected (time, {self.dim})")
         if np.isinf(x).any() or np.isnan(x).all(0).any():
             raise ValueError("a value is infinite, or a series has no observation at all")
-        m, c, p = self.manifest["window"], self.context, self.horizon
+        m, c, p = self.manifest["window"], self.first, self.horizon
         skipped = max(0, len(x) - m["reach"])
         length = m["pad"] + len(x) - skipped + p
         padded = np.pad(x, ((m["pad"], p), (0, 0)), constant_values=np.nan)
@@ -165,7 +166,7 @@ class Runner:
         m, p, length = self.manifest["window"], self.horizon, len(filled)
         spec = types.SimpleNamespace(**m, prediction_length=p)
         past, profile = _history.long_means(x, spec, skipped, p)
-        origin = np.arange(length - p - self.context, length - p + 1, p)
+        origin = np.arange(length - p - self.first, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
         seasonal = filled[horizon[..., None] - np.array(m["seasonal"], int)]  # [n, p, a, d]
@@ -185,7 +186,7 @@ class Runner:
     def _read_residuals(self, window: Arrays) -> Arrays:
         """Location, scale, innovations before the horizon, and what the dynamics need of it."""
         c, d, p = self.context, self.dim, self.horizon
-        blocks = c // p + 1
+        blocks = self.first // p + 1
 
         def flat(x: np.ndarray) -> np.ndarray:
             return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
@@ -207,26 +208,55 @@ class Runner:
         rows |= {"past": window["past"].ravel(), "calendar": stamps, "series": series}
         loc, scale = self.graphs["prior"](rows)
         (contexts,) = self.graphs["context"]({"series": series, "calendar": stamps})
-        known = slice(0, c // p * d)  # the rows of the context
-        observed, target = by_row(window["observed"][:c]), by_row(window["target"][:c])
-        z = np.where(observed, (target - loc[known]) / scale[known], 0.0).clip(-LIMIT, LIMIT)
-        rows = {"z": z, "seen": observed, "context_rows": contexts[known]}
+        observed, target = by_row(window["observed"][:-p]), by_row(window["target"][:-p])
+        z = self._residual(target, observed, loc[:-d], scale[:-d])
+        if self.first > c:  # common factors
+            loc, scale = self._shifted(z, observed, loc, scale)
+            z = self._residual(target, observed, loc[:-d], scale[:-d])
+        within = slice(len(loc) - (c // p + 1) * d, -d)  # the rows of the context
+        z, observed = z[within.start :], observed[within.start :]
+        rows = {"z": z, "seen": observed, "context_rows": contexts[within]}
         mu, sigma = self.graphs["filter"]({k: v.astype("f4") for k, v in rows.items()})
         e = by_window(np.where(observed, (z - mu) / sigma, 0.0).astype("f4"))
-        seen = window["observed"][:c]
+        seen = window["observed"][-p - c : -p]
         white = self._times(self._complete(e, seen) / self.constants["deviation"], -0.5)
         w = np.where(seen, white, 0.0).astype("f4")
         before = np.concatenate([np.zeros_like(w[:1]), w[:-1]])
         position = np.tile(self.constants["position"], (c // p, 1))
-        u = np.concatenate([window["calendar"][:c], before, position], axis=1)
+        u = np.concatenate([window["calendar"][-p - c : -p], before, position], axis=1)
         state = self._read(u)
         return {f"state{i}": part for i, part in enumerate(state)} | {
-            "calendar": window["calendar"][c:],
-            "loc": by_window(loc)[c:],
-            "scale": by_window(scale)[c:],
+            "calendar": window["calendar"][-p:],
+            "loc": by_window(loc)[-p:],
+            "scale": by_window(scale)[-p:],
             "w": w[-1],
             "contexts": contexts[-d:],
         }
+
+    @staticmethod
+    def _residual(
+        target: np.ndarray, observed: np.ndarray, loc: np.ndarray, scale: np.ndarray
+    ) -> np.ndarray:
+        return np.where(observed, (target - loc) / scale, 0.0).clip(-LIMIT, LIMIT)
+
+    def _shifted(
+        self, z: np.ndarray, observed: np.ndarray, loc: np.ndarray, scale: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Location and scale after what the block before says; see ``CommonFactors``."""
+        k, d, p = self.constants, self.dim, self.horizon
+        count = observed.cumsum(1)
+        total = count[:, -1:]
+        last = np.where(observed & (count == total), z, 0.0).sum(1)
+        mean = z.sum(1) / total[:, 0].clip(min=1)
+        x = np.concatenate([last.reshape(-1, d), mean.reshape(-1, d)], axis=1)
+        x = (x / np.sqrt(1 + np.abs(x))).astype("f4")
+        shift = (x - k["factor_mean"]) @ k["loadings"] @ k["effects"].reshape(-1, p * d)
+        shift = shift.reshape(-1, p, d).swapaxes(1, 2).reshape(-1, p)
+        ratio = np.tile(k["ratio"].T, (len(shift) // d, 1))
+        loc, scale = loc.copy(), scale.copy()
+        loc[d:] += scale[d:] * shift
+        scale[d:] *= ratio
+        return loc, scale
 
     def _draw_residuals(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
         """``n`` paths; see ``ResidualNetwork._draw`` of timediff."""

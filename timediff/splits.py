@@ -99,7 +99,7 @@ def split_windows(
             )
         kept = min(held_out, length // (10 * p))
         end = length - kept * p
-        first = max(1, min(spec.pad, (end - p) // 2))
+        first = max(1, min(spec.depth, (end - p) // 2))
         train += [(i, start) for start in range(first, end - p + 1)]
         validation += [(i, start) for start in range(end, length - p + 1, stride)]
     thinned = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1

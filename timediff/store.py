@@ -103,7 +103,7 @@ class SeriesStore:
         spec, device = self.spec, self.values.device
         entry, start = entry.to(device), start.to(device)
         first = torch.tensor(self.first, device=device)[entry] + start
-        steps = torch.arange(-spec.context_length, spec.prediction_length, device=device)
+        steps = torch.arange(spec.first, spec.prediction_length, device=device)
         rows = first.unsqueeze(1) + steps
         target, observed = self.values[rows], self.observed[rows]
         if spec.scale_window == "series":

@@ -1,6 +1,7 @@
 """How a network is trained: its stages one after the other, each kept only if it helps."""
 
 import copy
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from timediff.checkpoints import BestWeights, Curves, weights
 from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
+from timediff.network.pools import Pool
 from timediff.options import Options
+from timediff.store import SeriesStore
 from timediff.validation import Source, improved, losses, path_energy
 from timediff.windows import build_network
 
@@ -23,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
+FACTOR_ROWS = 400_000  # those that common factors are found in
+SURE = 1.65  # standard errors by which factors are to make held-out windows better
 BATCH_ROWS = 2**16  # of them read at a time
 BOUND_BATCHES = 50  # from which the range of samples is taken
 
@@ -85,8 +90,10 @@ class Training:
         if isinstance(network, ResidualNetwork):
             if ckpt_path is None:
                 network = self._fit_prior(network, fresh)
+                self._fit_factors(network)
             else:
                 network.load_state_dict(weights(ckpt_path))
+                self._follow(network)
             pool, held = self._pools(network.eval(), whiten=ckpt_path is None)
             train = PoolLoader(pool, o.batch_size, number, self.generator)
             validation = PoolLoader(held, o.batch_size)
@@ -141,19 +148,57 @@ class Training:
             network: whose prior is trained.
             whiten: fit the whitening to the former.
         """
-        o, (store, windows, _) = self.options, self.train
-        rows = len(store.spec.blocks) * network.target_dim
-        size = max(1, min(o.batch_size, BATCH_ROWS // rows))
-        count = max(o.batch_size, POOL_ROWS // rows)
+        store, windows, _ = self.train
+        count = max(self.options.batch_size, POOL_ROWS // self._pasts(store))
         pick = torch.randperm(len(windows), generator=self.generator)[:count]
-
-        def whole(source: Source) -> Iterator[Batch]:
-            return (b for b in source.batches(size) if isinstance(b, Batch))
-
-        pool = network.pool(whole(Source(store, windows[pick])), self.steps if whiten else None)
+        read = Pool.read(network, self._whole(Source(store, windows[pick])))
+        pool = read.innovations(network, self.steps if whiten else None)
         if not len(self.held_out.windows):
             return pool, Innovations(*(part[:0] for part in pool))
-        return pool, network.pool(whole(self.held_out), None)
+        held_out = Pool.read(network, self._whole(self.held_out))
+        return pool, held_out.innovations(network, None)
+
+    def _pasts(self, store: SeriesStore) -> int:
+        """How many a window has."""
+        return len(store.spec.blocks) * store.values.shape[1]
+
+    def _whole(self, source: Source, most: int | None = None) -> Iterator[Batch]:
+        """All windows of a source, or evenly spaced ones with at most so many pasts."""
+        store, windows, _ = source
+        rows = self._pasts(store)
+        if most is not None:
+            windows = windows[:: -(-len(windows) * rows // most)]
+        size = max(1, min(self.options.batch_size, BATCH_ROWS // rows))
+        return (b for b in Source(store, windows).batches(size) if isinstance(b, Batch))
+
+    def _follow(self, network: ResidualNetwork) -> None:
+        """Gather windows as long as the network reads."""
+        for store in {self.train.store, self.held_out.store}:
+            store.spec = dataclasses.replace(store.spec, before=int(network.factors.any))
+
+    def _fit_factors(self, network: ResidualNetwork) -> None:
+        """Common factors of what the trained prior misses.
+
+        Kept only if the prior forecasts the held-out windows clearly better with them: where the
+        RNN could find as much by itself, they only add to what has to be estimated.
+        """
+        o, unit = self.options, self.train.store.unit.mean(0)
+        if not o.factors or not len(self.held_out.windows):
+            return
+        network.factors.clear()
+        self._follow(network.eval())
+        held_out = Pool.read(network, self._whole(self.held_out))
+        read = Pool.read(network, self._whole(self.train, FACTOR_ROWS))
+        read.fit_factors(network, self.steps)
+        if not network.factors.any:
+            return
+        before, after = held_out.factor_losses(network, unit)
+        gain = 100 * (1 - after.mean() / before.mean())
+        logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
+        if not improved(before, after, *self.held_out[1:], errors=SURE):
+            network.factors.clear()
+            return
+        self._follow(network)
 
     def _best_run(
         self, module: TimeGradModule, trainer: pl.Trainer, train: Loader, validation: Loader

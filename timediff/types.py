@@ -19,9 +19,9 @@ The annotations are ``jaxtyping``'s. They are executed only under pytest (see ``
 ``pyproject.toml``), where a tensor of another shape fails the test; in use they cost nothing.
 """
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-__all__ = ["Bool", "Float", "Int", "Tensor"]
+__all__ = ["Bool", "Float", "Int", "Shaped", "Tensor"]
 
 Number = int | float  # what a caller may write for a number

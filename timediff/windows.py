@@ -29,6 +29,7 @@ class WindowSpec:
         level: latest values over which it takes the level.
         yearly: whether the day of the year is among the calendar features.
         features: what is known beside the values.
+        before: horizons read before the context: one where a network has common factors.
     """
 
     freq: str
@@ -44,16 +45,27 @@ class WindowSpec:
     level: int = 1
     yearly: bool = False
     features: FeatureSpec = field(default_factory=FeatureSpec)
+    before: int = 0
+
+    @property
+    def depth(self) -> int:
+        """Rows before the horizon that a window without common factors reads."""
+        return self.context_length + max(self.lookback, *self.lags, *self.seasonal, 0)
 
     @property
     def pad(self) -> int:
-        """Rows before the first value of an entry, so that all that a window holds exists."""
-        return self.context_length + max(self.lookback, *self.lags, *self.seasonal, 0)
+        """Rows before the first value of an entry, so that all that a window may hold exists."""
+        return self.depth + (self.prediction_length if self.lookback else 0)
+
+    @property
+    def first(self) -> int:
+        """The first step of a window, from the start of its horizon."""
+        return -self.context_length - self.prediction_length * self.before
 
     @property
     def blocks(self) -> range:
         """Where, from the start of the horizon, the horizon-long blocks of a window begin."""
-        return range(-self.context_length, 1, self.prediction_length)
+        return range(self.first, 1, self.prediction_length)
 
     @property
     def reach(self) -> int:

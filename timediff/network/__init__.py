@@ -1,9 +1,10 @@
 """The conditional networks: features, scaling, encoder, prior, TimeGrad itself."""
 
 from timediff.network.base import TimeGradNetwork
-from timediff.network.batch import Batch, Innovations, RowBatch, Rows
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows, TrainingBatch
 from timediff.network.dynamics import Dynamics
 from timediff.network.encoder import Encoder
+from timediff.network.factors import CommonFactors
 from timediff.network.features import FeatureSizes
 from timediff.network.levels import LevelNetwork
 from timediff.network.prior import HorizonPrior
@@ -15,6 +16,7 @@ __all__ = [
     "SCALERS",
     "Affine",
     "Batch",
+    "CommonFactors",
     "Dynamics",
     "Encoder",
     "FeatureSizes",
@@ -25,5 +27,6 @@ __all__ = [
     "RowBatch",
     "Rows",
     "TimeGradNetwork",
+    "TrainingBatch",
     "Whitening",
 ]

@@ -16,7 +16,7 @@ from timediff.diffusion import (
     zero_terminal_snr,
 )
 from timediff.diffusion.noise import PathNoise
-from timediff.network.batch import Batch, Innovations, RowBatch
+from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.encoder import Encoder
 from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
 from timediff.types import Float, Int
@@ -99,7 +99,7 @@ class TimeGradNetwork(nn.Module, ABC):
     @abstractmethod
     def loss(
         self,
-        batch: Batch | RowBatch | Innovations,
+        batch: TrainingBatch,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "b"]:
         """The training loss of each window or row, averaged over its observed values only.

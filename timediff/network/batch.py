@@ -92,6 +92,8 @@ class RowBatch(NamedTuple):
 class Batch(NamedTuple):
     """``b`` windows of ``t`` steps: the context, then the horizon.
 
+    Where a network has common factors, one more horizon is before the context.
+
     When predicting, the horizon's target is not there to be read: it is unobserved.
 
     Attributes:
@@ -142,3 +144,6 @@ class Innovations(NamedTuple):
     w: Float[Tensor, "b t d"]
     observed: Bool[Tensor, "b t d"]
     calendar: Float[Tensor, "b t f"]
+
+
+TrainingBatch = Batch | RowBatch | Innovations

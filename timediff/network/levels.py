@@ -10,7 +10,7 @@ from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.network.base import TimeGradNetwork
-from timediff.network.batch import Batch, Innovations, RowBatch
+from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.courses import LevelCourse
 from timediff.network.features import NONE, FeatureSizes, StaticFeatures
 from timediff.network.scaling import Affine
@@ -107,7 +107,7 @@ class LevelNetwork(TimeGradNetwork):
         return self._scaled(batch).target
 
     def loss(
-        self, batch: Batch | RowBatch | Innovations, generator: torch.Generator | None = None
+        self, batch: TrainingBatch, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b"]:
         """The denoising loss; see :meth:`TimeGradNetwork.loss`."""
         assert isinstance(batch, Batch)

@@ -1,6 +1,6 @@
 """The diffusion of what a prior leaves open: the default."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,14 +9,22 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork
-from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
+from timediff.network.batch import (
+    Batch,
+    Innovations,
+    RowBatch,
+    Rows,
+    TrainingBatch,
+    pick,
+)
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
+from timediff.network.factors import CommonFactors
 from timediff.network.features import NONE, FeatureSizes
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
-from timediff.types import Float, Int
+from timediff.types import Bool, Float, Int, Shaped
 
 if TYPE_CHECKING:
     from timediff.options import Options
@@ -31,12 +39,19 @@ class Residuals(NamedTuple):
     Attributes:
         loc: location of the prior, in the units of the data.
         scale: its scale.
-        e: innovations of its residuals; 0 where nothing was observed.
+        z: its residuals, in that scale; 0 where nothing was observed.
+        e: their innovations; likewise.
     """
 
     loc: Float[Tensor, "b t d"]
     scale: Float[Tensor, "b t d"]
+    z: Float[Tensor, "b t d"]
     e: Float[Tensor, "b t d"]
+
+
+def _parts(total: int) -> list[slice]:
+    """So many rows, a few at a time."""
+    return [slice(k, k + ROWS) for k in range(0, total, ROWS)]
 
 
 class ResidualPast(NamedTuple):
@@ -112,6 +127,7 @@ class ResidualNetwork(TimeGradNetwork):
             )
             for _ in range(o.prior_members)
         )
+        self.factors = CommonFactors(target_dim, prediction_length, o.factors)
         self.dynamics = Dynamics(target_dim, prediction_length, num_calendar, o.embedding_dim)
         self.whitening = Whitening(target_dim)
         self.position = nn.Parameter(0.1 * torch.randn(prediction_length, position))
@@ -143,7 +159,7 @@ class ResidualNetwork(TimeGradNetwork):
         return loc, scale
 
     def loss(
-        self, batch: Batch | RowBatch | Innovations, generator: torch.Generator | None = None
+        self, batch: TrainingBatch, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b"]:
         """Of rows, the loss of prior and dynamics; of windows, the denoising loss."""
         if isinstance(batch, RowBatch):
@@ -158,76 +174,99 @@ class ResidualNetwork(TimeGradNetwork):
         forecasts = [member(rows) for member in self.priors]
         loc, scale = (part.detach() for part in self._mean(forecasts))
         target = torch.where(observed, batch.target, loc)
-        score = gaussian_crps if self.options.prior_loss == "crps" else gaussian_nll
         unit = rows.unit.unsqueeze(1)
         if not self.training:  # what the members are worth together
             forecasts = [(loc, scale)]
         # around the forecast, or a series far from 0 would lose digits
-        losses = [score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
+        losses = [
+            self.score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts
+        ]
         loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
         mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
-        loss = loss + score(step * z, step * mu, step * sigma)
-        loss = torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
+        loss = loss + self.score(step * z, step * mu, step * sigma)
         weight = rows.unit**self.options.prior_balance
-        return loss * weight / weight.mean()
+        return self.mean_observed(loss, observed) * weight / weight.mean()
+
+    @property
+    def score(self) -> Callable[..., Tensor]:
+        """What prior and dynamics are trained by: of a value, a location and a scale."""
+        return gaussian_crps if self.options.prior_loss == "crps" else gaussian_nll
+
+    @staticmethod
+    def mean_observed(loss: Float[Tensor, "r p"], observed: Tensor) -> Float[Tensor, "r"]:
+        """The mean of a loss over what was observed."""
+        return torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
 
     @torch.no_grad()
     def residuals(self, batch: Batch) -> Residuals:
-        """Prior and innovations of all blocks of these windows."""
+        """Prior and innovations of all blocks of these windows, from the context on.
+
+        Where there are common factors, the windows have one more block before it.
+        """
         assert batch.rows is not None
         b, t, d = batch.target.shape
         p = self.prediction_length
+        rows, target, observed = batch.rows, batch.target, batch.observed
+        forecasts = [self.prior(pick(rows, part)) for part in _parts(b * t // p * d)]
+        loc, scale = (self.by_window(torch.cat(part), b) for part in zip(*forecasts, strict=True))
+        if self.factors.any:
+            z = self._residual(target, observed, loc, scale).unflatten(1, (-1, p))[:, :-1]
+            shift = self.factors(z, observed.unflatten(1, (-1, p))[:, :-1]).flatten(1, 2)
+            number = torch.arange(b * t // p * d, device=loc.device).view(b, -1, d)
+            rows = pick(rows, number[:, 1:].flatten())
+            target, observed, loc, scale = (part[:, p:] for part in (target, observed, loc, scale))
+            loc = torch.addcmul(loc, scale, shift)
+            scale = scale * self.factors.ratio.repeat(t // p - 1, 1)
+        z, seen = (self.by_row(x) for x in (self._residual(target, observed, loc, scale), observed))
+        found = []
+        for part in _parts(len(z)):
+            own, there = z[part], seen[part]
+            series, calendar = rows.series[part], rows.calendar[part]
+            mu, sigma = self.dynamics.innovations(own, there, series, calendar)
+            found.append(torch.where(there, (own - mu) / sigma, 0.0))
+        z, e = (self.by_window(part, b) for part in (z, torch.cat(found)))
+        return Residuals(loc, scale, z, e)
 
-        def by_row(x: Tensor) -> Tensor:
-            """``[b, t, d]`` as rows of one horizon."""
-            return x.view(b, t // p, p, d).transpose(2, 3).reshape(-1, p)
+    @staticmethod
+    def _residual(target: Tensor, observed: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+        return torch.where(observed, (target - loc) / scale, 0.0).clamp(-LIMIT, LIMIT)
 
-        def by_window(x: Tensor) -> Tensor:
-            return x.view(b, t // p, d, p).transpose(2, 3).reshape(b, t, d)
+    def by_row(self, x: Shaped[Tensor, "b t d"]) -> Shaped[Tensor, "r p"]:
+        """Windows as rows of one series over one horizon."""
+        b, t, d = x.shape
+        p = self.prediction_length
+        return x.view(b, t // p, p, d).transpose(2, 3).reshape(-1, p)
 
-        observed, target = by_row(batch.observed), by_row(batch.target)
-        parts = []
-        for k in range(0, len(target), ROWS):
-            block = slice(k, k + ROWS)
-            rows = pick(batch.rows, block)
-            loc, scale = self.prior(rows)
-            z = torch.where(observed[block], (target[block] - loc) / scale, 0.0)
-            z = z.clamp(-LIMIT, LIMIT)
-            mu, sigma = self.dynamics.innovations(z, observed[block], rows.series, rows.calendar)
-            e = torch.where(observed[block], (z - mu) / sigma, 0.0)
-            parts.append((loc, scale, e))
-        loc, scale, e = (by_window(torch.cat(part)) for part in zip(*parts, strict=True))
-        return Residuals(loc, scale, e)
+    def by_window(self, x: Shaped[Tensor, "r p"], b: int) -> Shaped[Tensor, "b t d"]:
+        """What :meth:`by_row` made of ``b`` windows as it was."""
+        d, p = self.target_dim, self.prediction_length
+        return x.view(b, -1, d, p).transpose(2, 3).reshape(b, -1, d)
+
+    def seen(self, batch: Batch) -> tuple[Bool[Tensor, "b t d"], Float[Tensor, "b t f"]]:
+        """Where the residuals of windows are observed, and the calendar of their steps."""
+        steps = self.context_length + self.prediction_length
+        return batch.observed[:, -steps:], batch.calendar[:, -steps:]
 
     def innovations(self, batch: Batch) -> Innovations:
         """What the diffusion is trained on."""
-        return Innovations(self.diffused(batch), batch.observed, batch.calendar)
+        return Innovations(self.diffused(batch), *self.seen(batch))
 
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """White innovations; see :meth:`TimeGradNetwork.diffused`."""
-        return self._white(self.residuals(batch).e, batch.observed)
+        return self.white(self.residuals(batch).e, self.seen(batch)[0])
 
-    def _white(self, e: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
+    def white(
+        self,
+        e: Float[Tensor, "b t d"],
+        observed: Bool[Tensor, "b t d"],
+        noise: Float[Tensor, "b t d"] | None = None,
+    ) -> Float[Tensor, "b t d"]:
+        """Innovations made white; see :meth:`Whitening.complete` for the missing ones."""
         whole = self.whitening.complete(e, observed, noise)
         return torch.where(observed, self.whitening(whole), 0.0)
-
-    @torch.no_grad()
-    def pool(self, batches: Iterable[Batch], independent: int | None) -> Innovations:
-        """The innovations of many windows; first of all, fit the whitening to them.
-
-        Args:
-            batches: the windows.
-            independent: see :meth:`Whitening.fit`; None leaves the whitening as it is.
-        """
-        parts = [(self.residuals(batch).e, batch.observed, batch.calendar) for batch in batches]
-        e, observed, calendar = (torch.cat(part) for part in zip(*parts, strict=True))
-        if independent is not None:
-            self.whitening.fit(e.flatten(0, 1), observed.flatten(0, 1), independent)
-        noise = None if observed.all() else torch.randn_like(e)
-        return Innovations(self._white(e, observed, noise), observed, calendar)
 
     def _inputs(
         self, calendar: Float[Tensor, "b t f"], w: Float[Tensor, "b t d"]
@@ -244,11 +283,12 @@ class ResidualNetwork(TimeGradNetwork):
         """Location, scale, innovations before the horizon, and what the dynamics need of it."""
         c, d = self.context_length, self.target_dim
         known = batch._replace(observed=batch.observed.clone())
-        known.observed[:, c:] = False  # nothing of the horizon is read
-        loc, scale, e = self.residuals(known)
-        w = self._white(e, known.observed)
-        _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
-        calendar = batch.calendar[:, c:]
+        known.observed[:, -self.prediction_length :] = False  # nothing of the horizon is read
+        loc, scale, _, e = self.residuals(known)
+        observed, calendar = self.seen(known)
+        w = self.white(e, observed)
+        _, state = self.encoder(self._inputs(calendar[:, :c], w[:, :c]))
+        calendar = calendar[:, c:]
         series = torch.arange(d, device=loc.device).expand(len(loc), d)
         assert batch.rows is not None
         own = batch.rows.calendar.unflatten(0, (len(loc), -1, d))[:, -1]  # of the horizon

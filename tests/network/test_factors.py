@@ -1,0 +1,243 @@
+"""Common factors: what they find, what they leave alone, and what a network makes of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import quick_estimator
+from tests.network.test_timegrad import make
+from timediff import TimeGradPredictor
+from timediff.entries import read_dataset
+from timediff.errors import OptionError
+from timediff.network import CommonFactors
+from timediff.store import SeriesStore
+
+P = 4
+TRAINED = {"num_batches_per_epoch": 10, "prior_epochs": 4, "prior_width": 16, "prior_rows": 128}
+
+
+def horizons(n: int, dim: int = 6, strength: float = 1.0, seed: int = 0) -> tuple:
+    """Residuals of pairs of horizons: the last of all series together move the next ones."""
+    g = torch.Generator().manual_seed(seed)
+    common = torch.randn(n, 1, 1, generator=g)
+    before = torch.randn(n, P, dim, generator=g)
+    before[:, -1:] = 0.5 * before[:, -1:] + common
+    decay = 0.8 ** torch.arange(P).view(1, P, 1)
+    after = strength * decay * common + torch.randn(n, P, dim, generator=g)
+    return before, after, strength * decay * common
+
+
+def seen(x: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(x, dtype=torch.bool)
+
+
+def fitted(before: torch.Tensor, after: torch.Tensor, number: int = 5, **kwargs) -> CommonFactors:
+    factors = CommonFactors(before.shape[2], P, number)
+    factors.fit((before, seen(before)), (after, seen(after)), len(before), **kwargs)
+    return factors
+
+
+def test_a_new_module_changes_nothing():
+    factors = CommonFactors(3, P, 5)
+    assert not factors.any
+    z = torch.randn(7, P, 3)
+    assert (factors(z, seen(z)) == 0).all() and (factors.ratio == 1).all()
+
+
+def test_what_all_series_missed_tells_what_they_will_miss():
+    factors = fitted(*horizons(4000)[:2])
+    before, after, signal = horizons(4000, seed=1)
+    shift = factors(before, seen(before))
+    left = (after - shift) / factors.ratio
+    # the signal is known up to the noise of six last residuals
+    assert ((signal - shift).square().mean((0, 2)) < 0.15 * signal.square().mean((0, 2))).all()
+    # what is left has the spread that it had before: the scale of the prior is that much smaller
+    assert left.std() == pytest.approx(float(after.std()), rel=0.02)
+    assert factors.ratio[0].mean() < 0.8 < factors.ratio[3].mean()  # it fades
+
+
+def test_chance_is_no_factor():
+    dropped, excess = 0, []
+    for seed in range(20):
+        before, after, _ = horizons(100, strength=0.0, seed=seed)
+        factors = fitted(before, after)
+        dropped += not factors.any
+        fresh, later, _ = horizons(500, strength=0.0, seed=100 + seed)
+        moved = later - factors(fresh, seen(fresh))
+        excess.append(float(moved.square().mean() / later.square().mean() - 1))
+    assert dropped >= 5
+    assert max(excess) < 0.03 and np.mean(excess) < 0.01
+
+
+def test_more_series_than_horizons_find_the_same():
+    before, after, _ = horizons(60, dim=40)
+    wide = fitted(before, after)
+    assert wide.any
+    x = CommonFactors.summary(before, seen(before)).double()
+    x = (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
+    variances, vectors = CommonFactors._principal(x)
+    expected = torch.linalg.svd(x / len(x) ** 0.5)
+    assert torch.allclose(variances[:5], expected.S[:5] ** 2)
+    assert torch.allclose(
+        (vectors[:, :5].T @ expected.Vh[:5].T).abs(), torch.eye(5).double(), atol=1e-6
+    )
+    fresh, _, signal = horizons(500, dim=40, seed=3)
+    shift = wide(fresh, seen(fresh))
+    assert (signal - shift).square().mean() < 0.3 * signal.square().mean()
+
+
+def test_a_gap_takes_the_last_observation_and_the_mean_of_the_others():
+    z = torch.tensor([[1.0], [3.0], [0.0], [0.0]])
+    observed = torch.tensor([[True], [True], [False], [False]])
+    last, mean = CommonFactors.summary(z, observed)
+    assert last == pytest.approx(3 / 2) and mean == pytest.approx(2 / 3**0.5)
+    assert (CommonFactors.summary(z * 0, ~seen(z)) == 0).all()
+
+
+def test_gaps_of_the_next_horizon_do_not_shrink_what_is_found():
+    before, after, _ = horizons(4000)
+    observed = seen(after)
+    observed[::2, :, 0] = False
+    factors = CommonFactors(6, P, 5)
+    factors.fit((before, seen(before)), (torch.where(observed, after, 0.0), observed), 4000)
+    whole = fitted(before, after)
+    part = factors(before, seen(before))[..., 0]
+    assert torch.allclose(part, whole(before, seen(before))[..., 0], atol=0.15)
+
+
+def with_factors(**options) -> tuple:
+    """A network with common factors, a batch of its windows, and their store."""
+    network, _, store = make(**options)
+    torch.manual_seed(5)
+    network.factors.loadings.normal_()
+    network.factors.effects.normal_(std=0.1)
+    network.factors.ratio.uniform_(0.5, 1.0)
+    store.spec = dataclasses.replace(store.spec, before=1)
+    starts = torch.tensor([150, 156, 195, 198, 60])
+    return network.eval(), store.gather(torch.zeros(5, dtype=torch.long), starts), store
+
+
+@pytest.mark.parametrize("context", [6, 12])
+def test_residuals_are_those_of_the_prior_after_the_factors(context):
+    network, batch, store = with_factors(context_length=context)
+    p, d, blocks = 6, 3, context // 6 + 2
+    found = network.residuals(batch)
+    assert found.z.shape == (5, context + p, d)
+    loc, scale = (x.unflatten(0, (5, blocks, d)).transpose(2, 3) for x in network.prior(batch.rows))
+    target, observed = (x.unflatten(1, (blocks, p)) for x in (batch.target, batch.observed))
+    z = torch.where(observed, (target - loc) / scale, 0.0).clamp(-10, 10)
+    for k in range(1, blocks):
+        moved = loc[:, k] + scale[:, k] * network.factors(z[:, k - 1], observed[:, k - 1])
+        narrow = scale[:, k] * network.factors.ratio
+        own = slice((k - 1) * p, k * p)
+        assert torch.allclose(found.loc[:, own], moved, atol=1e-5)
+        assert torch.allclose(found.scale[:, own], narrow, atol=1e-6)
+        expected = torch.where(observed[:, k], (target[:, k] - moved) / narrow, 0.0)
+        assert torch.allclose(found.z[:, own], expected.clamp(-10, 10), atol=1e-4)
+    # the same windows without factors are those of the same steps
+    network.factors.clear()
+    store.spec = dataclasses.replace(store.spec, before=0)
+    plain = store.gather(torch.zeros(5, dtype=torch.long), torch.tensor([150, 156, 195, 198, 60]))
+    assert torch.equal(plain.target, batch.target[:, p:])
+    assert torch.allclose(network.residuals(plain).loc, loc[:, 1:].flatten(1, 2), atol=1e-5)
+
+
+def test_the_horizon_is_not_read_and_paths_do_not_depend_on_their_neighbours():
+    network, batch, store = with_factors(gaps=False)
+    together = network.sample(batch, 30, torch.arange(5))
+    target, observed = batch.target.clone(), batch.observed.clone()
+    target[:, -6:], observed[:, -6:] = torch.nan, False
+    blind = network.sample(batch._replace(target=target, observed=observed), 30, torch.arange(5))
+    assert torch.equal(together, blind)
+    lone = store.gather(torch.tensor([0]), torch.tensor([198]))
+    assert torch.equal(network.sample(lone, 3, torch.tensor([3])), together[3:4, :3])
+    target = batch.target.clone()
+    target[:, 0] += 1.0  # the first step of the block before the context is read
+    assert not torch.equal(
+        network.sample(batch._replace(target=target), 3, torch.arange(5)), together[:, :3]
+    )
+
+
+def leading(length: int = 1200, seed: int = 0) -> dict:
+    """Noisy views of one slow movement, one of them half a day and one a day late."""
+    rng = np.random.default_rng(seed)
+    slow = np.zeros(length + 12)
+    for t in range(1, len(slow)):
+        slow[t] = 0.98 * slow[t - 1] + rng.standard_normal()
+    views = [slow[12 - lag :][:length] + rng.standard_normal(length) for lag in (0, 6, 12)]
+    return {"start": "2024-01-01", "target": np.stack(views)}
+
+
+def crps(predictor: TimeGradPredictor, data: dict, first: int) -> float:
+    """Mean over windows that training did not see."""
+    ends = range(first, data["target"].shape[1] - 12, 12)
+    entries = [{**data, "target": data["target"][:, :end]} for end in ends]
+    found = []
+    for end, forecast in zip(ends, predictor.predict(entries, 50, seed=0), strict=True):
+        x, y = np.sort(forecast.samples, 0), data["target"][:, end : end + 12].T
+        weight = (2 * np.arange(1, 51) - 51) / 50**2
+        found.append(np.abs(x - y).mean(0) - np.tensordot(weight, x, 1))
+    return float(np.mean(found))
+
+
+@pytest.fixture(scope="module")
+def led() -> dict:
+    """Trained with common factors, and without, on series of which one leads the others."""
+    data = leading(1500)
+    known = {**data, "target": data["target"][:, :1200]}
+    models = {n: quick_estimator(12, factors=n, **TRAINED).train([known]) for n in (20, 0)}
+    return {"data": data, **models}
+
+
+def test_training_finds_what_leads(led):
+    assert led[20].spec.before == 1 and led[20].network.factors.any
+    assert led[0].spec.before == 0
+    assert list(led[20].curves["stage"].unique()) == ["prior", "diffusion"]
+    assert crps(led[20], led["data"], 1200) < 0.93 * crps(led[0], led["data"], 1200)
+
+
+def test_without_evidence_all_is_as_without(monkeypatch):
+    monkeypatch.setattr("timediff.network.factors.EVIDENCE", np.inf)
+    data = [leading(300)]
+    ours, plain = (quick_estimator(12, factors=n).train(data) for n in (20, 0))
+    assert ours.spec.before == 0 and not ours.network.factors.any
+    for a, b in zip(ours.predict(data, 10, seed=1), plain.predict(data, 10, seed=1), strict=True):
+        assert np.array_equal(a.samples, b.samples)
+
+
+def test_factors_that_have_become_wrong_are_not_kept():
+    data = leading()
+    data["target"][:, -200:] = data["target"][::-1, -200:]  # the last leads now
+    assert quick_estimator(12, **TRAINED).train([data]).spec.before == 0
+
+
+def test_training_goes_on_and_saved_models_are_the_same(led, tmp_path):
+    model, data = led[20], [{**led["data"], "target": led["data"]["target"][:, :1212]}]
+    (tmp_path / "model").mkdir()
+    model.serialize(tmp_path / "model")
+    again = TimeGradPredictor.deserialize(tmp_path / "model")
+    assert again.spec == model.spec
+    (a,), (b,) = (list(m.predict(data, 5, seed=2)) for m in (model, again))
+    assert np.array_equal(a.samples, b.samples)
+    estimator = quick_estimator(12, **TRAINED)
+    estimator.options = dataclasses.replace(model.network.options, prior_epochs=0, max_epochs=1)
+    further = estimator.train_from(model, data)
+    assert further.spec.before == 1
+    (c,) = further.predict(data, 5, seed=2)
+    assert np.isfinite(c.samples).all()
+
+
+def test_of_a_short_history_the_block_before_is_filled():
+    network, _, store = with_factors()
+    panel = read_dataset([{"start": "2024-01-01", "target": np.ones((3, 5), "f4")}], "h")[0]
+    short = SeriesStore([panel], store.spec, for_forecast=True)
+    batch = short.gather(torch.tensor([0]), torch.tensor(short.lengths))
+    assert batch.target.shape[1] == 18 and not batch.observed[:, :7].any()
+    assert torch.isfinite(network.sample(batch, 4, torch.arange(1))).all()
+
+
+def test_fewer_than_none_are_an_error():
+    with pytest.raises(OptionError, match="factors is -1"):
+        quick_estimator(factors=-1)
