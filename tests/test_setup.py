@@ -31,7 +31,13 @@ def tracked_text_files():
         pytest.skip("this is not a git repository")
     for name in done.stdout.splitlines():
         path = REPOSITORY / name
-        if path.is_file() and path.suffix not in {".parquet", ".png", ".gz", ".safetensors"}:
+        if path.is_file() and path.suffix not in {
+            ".parquet",
+            ".png",
+            ".gif",
+            ".gz",
+            ".safetensors",
+        }:
             yield name, path.read_text(encoding="utf-8")
 
 
