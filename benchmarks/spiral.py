@@ -74,7 +74,9 @@ def train(
         rate.step()
         mean.update_parameters(model)
         losses.append(loss.detach())
-    return mean.module.eval(), torch.stack(losses)
+    trained = mean.module.eval()
+    assert isinstance(trained, ConditionalDiffusion)
+    return trained, torch.stack(losses)
 
 
 @torch.no_grad()

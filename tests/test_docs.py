@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.ablation import RESULTS, overview
+from docs import hooks
 from tests.test_readme import CUT, ROOT, blocks
 from timediff import scores, training
 from timediff.options import PRESETS
@@ -16,11 +17,14 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCORES = [page for page in PAGES if page.parent.name == "scores" and page.name != "README.md"]
 
 
+ANNOTATED = hooks.drawn_pages()
+
+
 def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ANNOTATED], ids=name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page.name == "cookbook.md":
@@ -31,6 +35,14 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     for block in blocks(page.read_text()):
         exec(compile(block, name(page), "exec"), scope)
     assert "nan" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", ANNOTATED, ids=name)
+def test_the_annotated_text_prints_what_it_says(page, tmp_path):
+    for printed, expected in hooks.run(page, tmp_path):
+        assert "nan" not in printed
+        assert not printed or expected is not None, f"the page does not show {printed!r}"
+        assert expected is None or not hooks.differs(printed, expected)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
