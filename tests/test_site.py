@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from docs import docstrings, hooks
+from docs import hooks
 
 ROOT = hooks.ROOT
 DRAWN = hooks.drawn_pages()
@@ -96,6 +96,9 @@ def test_links_of_the_repository_become_links_of_the_site():
 
 
 def test_docstrings_become_markdown():
+    pytest.importorskip("griffe")
+    from docs import docstrings
+
     text = (
         "Law :math:`N(0, 1)` of :class:`~timediff.x.Y`.\n\n.. math:: a\n    b\n\nArgs:\n    x: z."
     )
