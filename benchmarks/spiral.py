@@ -25,7 +25,7 @@ from matplotlib import rc_context
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 
-from benchmarks.common import write_results
+from benchmarks.common import write, write_results
 from benchmarks.figures import FAINT, INK, reduce_colours
 from timediff.diffusion import DENOISERS, SAMPLERS, SCHEDULES, ConditionalDiffusion
 from timediff.plot_training import Recorder
@@ -35,6 +35,10 @@ from timediff.types import Float, Tensor
 K, WIDTH, BLOCKS, BATCH, STEPS, LR, DECAY = 100, 128, 3, 512, 2000, 3e-3, 0.995
 POINTS, PAIRS, DRAWN = 4000, 20, 1600
 SHOWN, NEAR = (0, 8, 20, 45, K), 3
+PICTURES = (
+    "![The chain to noise, the learned chain back, and the network's way](spiral.png)\n\n"
+    "![The same as a film: left to noise, right back from other noise](spiral.gif)"
+)
 TURNS, NOISE = (1.5 * math.pi, 4.5 * math.pi), 0.02  # angles of the roll, its thickness
 MAP, LIMIT, ARROW = "viridis", 2.9, 0.42
 
@@ -243,6 +247,9 @@ def main(words: Sequence[str] | None = None) -> None:
     rows = [{**r, "training, s": trained, "all, s": seconds} for r in rows]
     title = f"A spiral, learned in {trained:.0f} s: the last loss is {losses[-100:].mean():.3f}"
     write_results(given.output, "spiral", title, rows)
+    page = given.output / "spiral.md"
+    head, _, rest = page.read_text().partition("\n\n")
+    write(page, f"{head}\n\n{PICTURES}\n\n{rest}")
 
 
 if __name__ == "__main__":
