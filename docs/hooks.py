@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def run(page: Path, folder: Path) -> list[tuple[str, str | None]]:
     scope: dict[str, Any] = {}
     found, blocks = [], FENCE.findall(page.read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    with contextlib.chdir(folder) if sys.version_info >= (3, 11) else _chdir(folder):
+    with _in(folder):
         for code, expected in blocks:
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed), warnings.catch_warnings():
@@ -59,13 +59,18 @@ def run(page: Path, folder: Path) -> list[tuple[str, str | None]]:
 
 
 @contextlib.contextmanager
-def _chdir(folder: Path) -> Any:
-    before = Path.cwd()
+def _in(folder: Path) -> Iterator[None]:
+    """Work there, on one core: the networks are too small to share the work of a step."""
+    import torch
+
+    before, threads = Path.cwd(), torch.get_num_threads()
     os.chdir(folder)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         os.chdir(before)
+        torch.set_num_threads(threads)
 
 
 def differs(printed: str, expected: str, relative: float = 0.2, absolute: float = 0.03) -> str:

@@ -31,7 +31,7 @@ def test_the_forward_chain_has_the_moments_of_the_closed_form_at_every_step():
 
 def test_a_little_training_moves_towards_the_roll_and_draws_the_pictures(tmp_path):
     threads = torch.get_num_threads()
-    words = ["--steps", "60", "--points", "400", "--frames", "3", "--output", str(tmp_path)]
+    words = ["--steps", "60", "--points", "200", "--frames", "3", "--output", str(tmp_path)]
     spiral.main(words)
     torch.set_num_threads(threads)
     rows = pd.read_csv(tmp_path / "spiral.csv").set_index("drawn by")
