@@ -142,7 +142,7 @@ def verdict(rows: pd.DataFrame) -> str:
     )
 
 
-def report(rows: pd.DataFrame) -> str:
+def report(rows: pd.DataFrame, seed: int) -> str:
     """The page beside the table."""
     schedule, few = USUAL
     few = few if (rows["steps"] == few).any() else int(rows["steps"].min())
@@ -153,7 +153,7 @@ def report(rows: pd.DataFrame) -> str:
     sampler, of = best.idxmin()
     least = rows.groupby("law")["floor"].first().mean()
     seconds = rows.groupby("sampler")["seconds"].sum() / rows.groupby("sampler")["steps"].sum()
-    notes = "\n".join(f"- {key}: {value}" for key, value in machine().items())
+    notes = "\n".join(f"- {key}: {value}" for key, value in {**machine(), "seed": seed}.items())
     return (
         f"# Samplers on known laws: in {few} steps of the {schedule} schedule `adams` is"
         f" {mean['adams']:.4f} from the law, `{mean.drop('adams').idxmin()}`"
@@ -260,7 +260,7 @@ def main(words: Sequence[str] | None = None) -> None:
     rows = pd.DataFrame(found)
     record = {**machine(), "seed": str(given.seed)}
     write(given.output / "samplers.csv", rows.round(6).assign(**record).to_csv(index=False))
-    write(given.output / "samplers.md", report(rows))
+    write(given.output / "samplers.md", report(rows, given.seed))
     draw(rows).savefig(given.output / "samplers.png", dpi=110)
     reduce_colours(given.output / "samplers.png")
 

@@ -14,6 +14,7 @@ import io
 import os
 import posixpath
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -31,6 +32,7 @@ OUTSIDE = [
     "datasets/traffic/README.md",
 ]
 DRAWN = ["annotated/*.md", "three_views.md"]  # pages whose figures their code draws
+FOLDERS: list[Path] = []  # what the code of the pages wrote, until the site has it
 FENCE = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", flags=re.S | re.M)
 NUMBER = re.compile(r"[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -113,11 +115,18 @@ def on_files(files: Any, config: Any) -> Any:
     if os.environ.get("TIMEDIFF_DOCS_RUN", "1") != "0":
         for page in drawn_pages():
             folder = Path(tempfile.mkdtemp(prefix="timediff-docs-"))
+            FOLDERS.append(folder)
             run(page, folder)
             for picture in sorted(folder.glob("*.png")):
                 place = page.relative_to(ROOT / "docs").parent / picture.name
                 put(place.as_posix(), picture)
     return files
+
+
+def on_post_build(config: Any) -> None:
+    """The fresh figures are in the site now."""
+    while FOLDERS:
+        shutil.rmtree(FOLDERS.pop())
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
