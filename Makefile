@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean
+.PHONY: help demo test check docs clean
 
 help: ## show this list
 	@echo "make TARGET, where TARGET is one of"
@@ -28,11 +28,15 @@ check: $(STAMP) ## formatting, lint and types
 	@echo "==> mypy"
 	@$(BIN)/mypy
 
+docs: $(STAMP) ## build the site into site/: guides, annotated text, reference
+	@echo "==> docs: the site goes to site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## remove the environment, caches and outputs
 	@echo "==> removing $(VENV), caches and outputs"
-	@rm -rf $(VENV) build dist demo-output lightning_logs checkpoints
+	@rm -rf $(VENV) build dist site demo-output lightning_logs checkpoints
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache
-	@find timediff benchmarks tests datasets -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find timediff benchmarks tests datasets docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { \

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.ablation import RESULTS, overview
+from docs import hooks
 from tests.test_readme import CUT, ROOT, blocks
 from timediff import scores, training
 from timediff.options import PRESETS
@@ -16,11 +17,14 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCORES = [page for page in PAGES if page.parent.name == "scores" and page.name != "README.md"]
 
 
+ANNOTATED, TRAINED = hooks.drawn_pages(), "7_forecast.md"
+
+
 def name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ANNOTATED], ids=name)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page.name == "cookbook.md":
@@ -31,6 +35,32 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     for block in blocks(page.read_text()):
         exec(compile(block, name(page), "exec"), scope)
     assert "nan" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.name == TRAINED)) for p in ANNOTATED],
+    ids=name,
+)
+def test_the_annotated_text_prints_what_it_says(page, tmp_path):
+    for printed, expected in hooks.run(page, tmp_path):
+        assert "nan" not in printed
+        assert not printed or expected is not None, f"the page does not show {printed!r}"
+        assert expected is None or not hooks.differs(printed, expected)
+
+
+def test_the_last_chapter_runs_with_less_training(tmp_path):
+    text = (ROOT / "docs/annotated" / TRAINED).read_text()
+    cuts = {'"prior_epochs": 3': '"prior_epochs": 1', '"max_epochs": 2': '"max_epochs": 1'}
+    cuts |= {'"num_batches_per_epoch": 20': '"num_batches_per_epoch": 2'}
+    cuts |= {"24 * 7 * 20": "24 * 7 * 6"}
+    for whole, less in cuts.items():
+        assert whole in text
+        text = text.replace(whole, less)
+    page = tmp_path / TRAINED
+    page.write_text(text)
+    outputs = [printed for printed, _ in hooks.run(page, tmp_path) if printed]
+    assert len(outputs) == 6 and "nan" not in "".join(outputs)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -31,7 +31,13 @@ def tracked_text_files():
         pytest.skip("this is not a git repository")
     for name in done.stdout.splitlines():
         path = REPOSITORY / name
-        if path.is_file() and path.suffix not in {".parquet", ".png", ".gz", ".safetensors"}:
+        if path.is_file() and path.suffix not in {
+            ".parquet",
+            ".png",
+            ".gif",
+            ".gz",
+            ".safetensors",
+        }:
             yield name, path.read_text(encoding="utf-8")
 
 
@@ -91,7 +97,7 @@ def test_metadata_of_the_installed_package(installed):
     assert information["Requires-Python"] == ">=3.10"
     assert information["License-Expression"] == "Apache-2.0"
     extras = {"plot", "baselines", "peers", "frames", "holidays", "export", "sktime", "mlflow"}
-    extras |= {"test", "dev"}
+    extras |= {"test", "docs", "dev"}
     assert extras == set(information.get_all("Provides-Extra"))
 
 
@@ -154,7 +160,7 @@ def test_make_alone_lists_the_targets(tree):
     done = run(tree, "make")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == [
-        "help", "demo", "test", "check", "clean",
+        "help", "demo", "test", "check", "docs", "clean",
     ]  # fmt: skip
     assert not (tree / ".venv").exists()
 

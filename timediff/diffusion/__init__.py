@@ -5,6 +5,7 @@ from timediff.diffusion.model import ConditionalDiffusion
 from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
 from timediff.diffusion.samplers import SAMPLERS, Sampler
 from timediff.diffusion.schedule import SCHEDULES, NoiseSchedule, zero_terminal_snr
+from timediff.diffusion.views import view
 
 __all__ = [
     "DENOISERS",
@@ -16,5 +17,6 @@ __all__ = [
     "NoiseSchedule",
     "Parameterization",
     "Sampler",
+    "view",
     "zero_terminal_snr",
 ]

@@ -5,13 +5,14 @@ samples, steps, series). NaN in the target is a missing observation and is left 
 in the samples is refused, because dropping it would improve the score. Scores that have a value for
 each element, step or window take ``reduction="none"``; the others pool. They compute in float64
 wherever the device has it (:func:`crps_ensemble` in the precision of the samples) and block by
-block, so that the memory is bounded. ``docs/scores`` has a page on each.
+block, so that the memory is bounded. ``docs/scores`` has a page on each. :func:`energy_distance`
+compares two laws instead of a forecast with what came.
 """
 
 from timediff.scores.calibration import coverage, coverage_sum, reliability
 from timediff.scores.combination import combine
 from timediff.scores.dawid_sebastiani import dawid_sebastiani
-from timediff.scores.energy import energy_score
+from timediff.scores.energy import energy_distance, energy_score
 from timediff.scores.ensemble import crps_ensemble
 from timediff.scores.interval import interval_score, sharpness
 from timediff.scores.point import mase, nd, nrmse, seasonal_error
@@ -28,6 +29,7 @@ __all__ = [
     "crps_ensemble",
     "crps_sum",
     "dawid_sebastiani",
+    "energy_distance",
     "energy_score",
     "interval_score",
     "mase",
