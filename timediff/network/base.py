@@ -11,10 +11,12 @@ from timediff.diffusion import (
     DENOISERS,
     SAMPLERS,
     SCHEDULES,
+    WEIGHTINGS,
     ConditionalDiffusion,
     Sampler,
     zero_terminal_snr,
 )
+from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.encoder import Encoder
@@ -69,17 +71,19 @@ class TimeGradNetwork(nn.Module, ABC):
         extra = dict(o.denoiser_options)
         if o.denoiser == "mlp":
             extra = {"dropout": o.dropout, **extra}
+        vectors = {"target_dim": target_dim, "cond_dim": self.encoder.cond_dim}
+        # an object has weights: each network its own
+        denoiser = DENOISERS.build(copy.deepcopy(o.denoiser), **vectors, **extra)
+        if o.variance_weight is not None:
+            denoiser = LearnedVariance(denoiser, MLP(**vectors, width=64, blocks=1))
+        steps = {} if o.min_snr is None else {"most": o.min_snr}
         self.diffusion = ConditionalDiffusion(
-            DENOISERS.build(
-                copy.deepcopy(o.denoiser),  # an object has weights: each network its own
-                target_dim=target_dim,
-                cond_dim=self.encoder.cond_dim,
-                **extra,
-            ),
+            denoiser,
             zero_terminal_snr(schedule) if o.zero_terminal else schedule,
             o.parameterization,
             o.loss,
-            o.min_snr,
+            WEIGHTINGS.build(o.weighting, **steps),
+            o.variance_weight or 0.0,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))
