@@ -20,6 +20,7 @@ from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.encoder import Encoder
+from timediff.network.likelihood import Diffused
 from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
 from timediff.types import Float, Int
 
@@ -116,6 +117,15 @@ class TimeGradNetwork(nn.Module, ABC):
     @abstractmethod
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """What the diffusion models of these windows; 0 where nothing was observed."""
+
+    @abstractmethod
+    def observed_horizon(self, batch: Batch) -> Diffused:
+        """What the diffusion models of these observed horizons, and how densities change to it.
+
+        Each step is given the context and the steps of the horizon before it, as in sampling.
+        Nothing of the horizon itself is cut off: where paths are kept within bounds, the density is
+        that of paths that are not.
+        """
 
     @torch.no_grad()
     def sample(

@@ -13,6 +13,7 @@ from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.features import NONE, FeatureSizes
+from timediff.network.likelihood import Diffused
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
@@ -32,11 +33,13 @@ class Residuals(NamedTuple):
         loc: location of the prior, in the units of the data.
         scale: its scale.
         e: innovations of its residuals; 0 where nothing was observed.
+        spread: scale of the residuals given those before them, by which innovations are divided.
     """
 
     loc: Float[Tensor, "b t d"]
     scale: Float[Tensor, "b t d"]
     e: Float[Tensor, "b t d"]
+    spread: Float[Tensor, "b t d"]
 
 
 class ResidualPast(NamedTuple):
@@ -198,9 +201,8 @@ class ResidualNetwork(TimeGradNetwork):
             z = z.clamp(-LIMIT, LIMIT)
             mu, sigma = self.dynamics.innovations(z, observed[block], rows.series, rows.calendar)
             e = torch.where(observed[block], (z - mu) / sigma, 0.0)
-            parts.append((loc, scale, e))
-        loc, scale, e = (by_window(torch.cat(part)) for part in zip(*parts, strict=True))
-        return Residuals(loc, scale, e)
+            parts.append((loc, scale, e, sigma))
+        return Residuals(*(by_window(torch.cat(part)) for part in zip(*parts, strict=True)))
 
     def innovations(self, batch: Batch) -> Innovations:
         """What the diffusion is trained on."""
@@ -209,6 +211,32 @@ class ResidualNetwork(TimeGradNetwork):
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """White innovations; see :meth:`TimeGradNetwork.diffused`."""
         return self._white(self.residuals(batch).e, batch.observed)
+
+    @torch.no_grad()
+    def observed_horizon(self, batch: Batch) -> Diffused:
+        """White innovations; see :meth:`TimeGradNetwork.observed_horizon`.
+
+        A residual beyond the limit is cut off in what later steps are given, not where its own
+        density is told. Missing innovations are at their mean given the others, and their density
+        there, under the normal law of the whitening, is taken out of that of the whole vector.
+        """
+        c = self.context_length
+        found = self.residuals(batch)
+        w = self._white(found.e, batch.observed)
+        h, _ = self.encoder(self._inputs(batch.calendar, w))
+        observed, (loc, scale, e, spread) = batch.observed[:, c:], (x[:, c:] for x in found)
+        z = torch.where(observed, (batch.target[:, c:] - loc) / scale, 0.0)
+        e = e + (z - z.clamp(-LIMIT, LIMIT)) / spread
+        x = self.whitening(self.whitening.complete(e, observed))
+        units = torch.where(observed, scale.log() + spread.log(), 0.0).sum(-1)
+        beyond = observed & ((z.abs() > LIMIT) | (x < self.low) | (x > self.high))
+        return Diffused(
+            x,
+            h[:, c:],
+            self.whitening.log_change(observed) - units,
+            observed.any(-1),
+            beyond,
+        )
 
     def _white(self, e: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
         whole = self.whitening.complete(e, observed, noise)
@@ -245,7 +273,7 @@ class ResidualNetwork(TimeGradNetwork):
         c, d = self.context_length, self.target_dim
         known = batch._replace(observed=batch.observed.clone())
         known.observed[:, c:] = False  # nothing of the horizon is read
-        loc, scale, e = self.residuals(known)
+        loc, scale, e, _ = self.residuals(known)
         w = self._white(e, known.observed)
         _, state = self.encoder(self._inputs(batch.calendar[:, :c], w[:, :c]))
         calendar = batch.calendar[:, c:]
