@@ -87,6 +87,7 @@ class TimeGradNetwork(nn.Module, ABC):
             o.variance_weight or 0.0,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
+        self.sampler.timesteps(self.diffusion)  # so that what does not go together is an error now
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))
         self.register_buffer("high", torch.full((target_dim,), torch.inf))
         # of all that training saw: the history of a forecast may be too short to tell
