@@ -13,7 +13,7 @@ from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.network.courses import LevelCourse
 from timediff.network.features import NONE, FeatureSizes, StaticFeatures
-from timediff.network.likelihood import Diffused
+from timediff.network.likelihood import Diffused, observed_levels
 from timediff.network.scaling import Affine
 from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
@@ -109,27 +109,8 @@ class LevelNetwork(TimeGradNetwork):
 
     @torch.no_grad()
     def observed_horizon(self, batch: Batch) -> Diffused:
-        """Scaled values; see :meth:`TimeGradNetwork.observed_horizon`.
-
-        Where a series is missing no density can be told: what the others say of it is not known.
-        """
-        c = self.context_length
-        horizon = self._scaled(batch).target[:, c:]
-        observed = batch.observed[:, c:]
-        past = self._read(batch)
-        window = torch.arange(len(horizon), device=horizon.device)
-        state, conditions = past.state, []
-        for j in range(self.prediction_length):
-            h, state = self.read_step(past, window, list(horizon[:, :j].unbind(1)), state, j)
-            conditions.append(h)
-        return Diffused(
-            horizon,
-            torch.stack(conditions, dim=1),
-            -batch.scale.log().sum(-1).expand(horizon.shape[:-1]),
-            observed.all(-1),
-            observed & ((horizon < self.low) | (horizon > self.high)),
-            None if self.options.start == "standard" else Start(past.mean, past.variance),
-        )
+        """Scaled values; see :meth:`TimeGradNetwork.observed_horizon`."""
+        return observed_levels(self, batch)
 
     def loss(
         self, batch: Batch | RowBatch | Innovations, generator: torch.Generator | None = None

@@ -13,6 +13,8 @@ from timediff.types import Bool, Float, Int, Tensor
 if TYPE_CHECKING:
     from timediff.network.base import TimeGradNetwork
     from timediff.network.batch import Batch
+    from timediff.network.levels import LevelNetwork
+    from timediff.network.residuals import ResidualNetwork
 
 
 class Diffused(NamedTuple):
@@ -88,3 +90,61 @@ def likelihood(
         for part in (bound, flow)
     )
     return Likelihood(bound, flow, diffused.beyond.sum(-1))
+
+
+def observed_residuals(network: "ResidualNetwork", batch: "Batch", limit: float) -> Diffused:
+    """White innovations of observed horizons.
+
+    A residual beyond the limit is cut off in what later steps are given, not where its own density
+    is told. Missing innovations are at their mean given the others, and their density there, under
+    the normal law of the whitening, is taken out of that of the whole vector.
+
+    Args:
+        network: see :meth:`TimeGradNetwork.observed_horizon`.
+        batch: windows with an observed horizon.
+        limit: where the network cuts residuals off.
+    """
+    c, whitening = network.context_length, network.whitening
+    found = network.residuals(batch)
+    w = network._white(found.e, batch.observed)
+    h, _ = network.encoder(network._inputs(batch.calendar, w))
+    observed, (loc, scale, e, spread) = batch.observed[:, c:], (x[:, c:] for x in found)
+    z = torch.where(observed, (batch.target[:, c:] - loc) / scale, 0.0)
+    e = e + (z - z.clamp(-limit, limit)) / spread
+    x = whitening(whitening.complete(e, observed))
+    units = torch.where(observed, scale.log() + spread.log(), 0.0).sum(-1)
+    return Diffused(
+        x,
+        h[:, c:],
+        whitening.log_change(observed) - units,
+        observed.any(-1),
+        observed & ((z.abs() > limit) | (x < network.low) | (x > network.high)),
+    )
+
+
+def observed_levels(network: "LevelNetwork", batch: "Batch") -> Diffused:
+    """Scaled values of observed horizons.
+
+    Where a series is missing no density can be told: what the others say of it is not known.
+
+    Args:
+        network: see :meth:`TimeGradNetwork.observed_horizon`.
+        batch: windows with an observed horizon.
+    """
+    c = network.context_length
+    horizon, observed = network._scaled(batch).target[:, c:], batch.observed[:, c:]
+    past = network._read(batch)
+    window = torch.arange(len(horizon), device=horizon.device)
+    state, conditions = past.state, []
+    for j in range(network.prediction_length):
+        before = list(horizon[:, :j].unbind(1))
+        h, state = network.read_step(past, window, before, state, j)
+        conditions.append(h)
+    return Diffused(
+        horizon,
+        torch.stack(conditions, dim=1),
+        -batch.scale.log().sum(-1).expand(horizon.shape[:-1]),
+        observed.all(-1),
+        observed & ((horizon < network.low) | (horizon > network.high)),
+        None if network.options.start == "standard" else Start(past.mean, past.variance),
+    )

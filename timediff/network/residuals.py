@@ -13,7 +13,7 @@ from timediff.network.batch import Batch, Innovations, RowBatch, Rows, pick
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.features import NONE, FeatureSizes
-from timediff.network.likelihood import Diffused
+from timediff.network.likelihood import Diffused, observed_residuals
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
@@ -214,29 +214,8 @@ class ResidualNetwork(TimeGradNetwork):
 
     @torch.no_grad()
     def observed_horizon(self, batch: Batch) -> Diffused:
-        """White innovations; see :meth:`TimeGradNetwork.observed_horizon`.
-
-        A residual beyond the limit is cut off in what later steps are given, not where its own
-        density is told. Missing innovations are at their mean given the others, and their density
-        there, under the normal law of the whitening, is taken out of that of the whole vector.
-        """
-        c = self.context_length
-        found = self.residuals(batch)
-        w = self._white(found.e, batch.observed)
-        h, _ = self.encoder(self._inputs(batch.calendar, w))
-        observed, (loc, scale, e, spread) = batch.observed[:, c:], (x[:, c:] for x in found)
-        z = torch.where(observed, (batch.target[:, c:] - loc) / scale, 0.0)
-        e = e + (z - z.clamp(-LIMIT, LIMIT)) / spread
-        x = self.whitening(self.whitening.complete(e, observed))
-        units = torch.where(observed, scale.log() + spread.log(), 0.0).sum(-1)
-        beyond = observed & ((z.abs() > LIMIT) | (x < self.low) | (x > self.high))
-        return Diffused(
-            x,
-            h[:, c:],
-            self.whitening.log_change(observed) - units,
-            observed.any(-1),
-            beyond,
-        )
+        """White innovations; see :meth:`TimeGradNetwork.observed_horizon`."""
+        return observed_residuals(self, batch, LIMIT)
 
     def _white(self, e: Tensor, observed: Tensor, noise: Tensor | None = None) -> Tensor:
         whole = self.whitening.complete(e, observed, noise)
