@@ -195,8 +195,8 @@ class TimeGradPredictor(PyTorchPredictor):
         Each entry is cut into whole horizons, counted from its end. A horizon is judged by the
         forecast that would have been made just before it, from nothing later; each of its steps
         is given also what was observed in the horizon before that step. So the steps of a horizon
-        add up to the log density of its whole path, and all horizons to that of the entry. The
-        weights of the model are as they are: of data that it was trained on they have seen more.
+        add up to the log density of its whole path, and all horizons to that of the entry given its
+        first steps. The weights of the model are as they are, also of data it was trained on.
 
         The density is that of all observed series of a step together, in the units of the data:
         of values ten times as large it is lower by 2.3 nats a series. It is the density of the
