@@ -1,5 +1,6 @@
 """The variational bound, on laws whose density is known."""
 
+import copy
 import itertools
 import math
 
@@ -256,6 +257,14 @@ def test_a_learned_variance_lies_between_the_two_in_logarithms(output, known, sh
             )
         ]
         assert torch.allclose(*drawn, atol=1e-10)
+
+
+def test_what_is_compiled_is_the_network_that_predicts():
+    denoiser = LearnedVariance(MLP(2, 2, width=4, blocks=1), MLP(2, 2, width=4, blocks=1))
+    assert not denoiser.is_compiled
+    denoiser.compile_kernel()
+    assert denoiser.is_compiled and denoiser.denoiser.is_compiled
+    assert not denoiser.variance.is_compiled and not copy.deepcopy(denoiser).is_compiled
 
 
 def test_the_second_part_of_the_loss_is_the_bound():

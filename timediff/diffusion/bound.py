@@ -33,6 +33,9 @@ VARIANCES = ("large", "small", "learned")
 class Bound(NamedTuple):
     """The terms of the bound, unreduced, in nats.
 
+    They are averages over draws, from which most of the scatter is taken out; so a divergence may
+    come out a little below 0.
+
     Attributes:
         prior: divergence of the noisiest data from where the chain starts.
         steps: divergences of the steps k = 2 .. K, step k in row k - 2.
