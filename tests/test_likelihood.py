@@ -171,3 +171,6 @@ def test_errors_name_series_time_and_the_way_out(fitted):
         fitted.log_likelihood(variance="learned")
     with pytest.raises(TimediffError, match="not fitted"):
         Forecaster(P).log_likelihood()
+    empty = Forecaster.from_predictor(fitted.predictor)
+    with pytest.raises(DataError, match=r"no history.*log_likelihood\(data\)"):
+        empty.log_likelihood()

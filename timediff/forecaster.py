@@ -261,7 +261,9 @@ class Forecaster:
         if calibrated and self.recalibration is None:
             raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self.predictor.on(device, batch_size)
-        history, names, grouped = self._history(data, Features(known, past, future, static))
+        history, names, grouped = self._history(
+            "predict", data, Features(known, past, future, static)
+        )
         drawn = self._draw(
             predictor,
             list(history.items()),
@@ -313,12 +315,14 @@ class Forecaster:
         """
         predictor = self.predictor.on(device, batch_size)
         features = Features(known, past, future, static)
-        history, _, grouped = self._history(data, features)
+        history, _, grouped = self._history("log_likelihood", data, features)
         tables = predictor.log_likelihood(list(history.values()), **options)
         found = dict(zip(history, tables, strict=True))
         return found if grouped else next(iter(found.values()))
 
-    def _history(self, data: Any, features: Features) -> tuple[dict[Hashable, Entry], Names, bool]:
+    def _history(
+        self, method: str, data: Any, features: Features
+    ) -> tuple[dict[Hashable, Entry], Names, bool]:
         """What was kept, or other data: entries, names, and whether there are groups."""
         if data is None:
             history, names, grouped = self._kept.known(features), self.names, self.grouped
@@ -327,7 +331,7 @@ class Forecaster:
             names, grouped = reading.names, reading.grouped
             history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
         if not history:
-            raise DataError("there is no history: give one as data")
+            raise DataError(f"there is no history: give one with {method}(data)")
         return history, names, grouped
 
     @staticmethod
