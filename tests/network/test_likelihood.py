@@ -164,6 +164,31 @@ def test_of_the_values_themselves_the_scale_is_all_that_changes():
         assert part.isnan().nonzero()[:, 1].tolist() == [2, 2, 2]
 
 
+def test_the_chain_starts_where_the_sampler_does():
+    """From the moments of the context, of which a short schedule leaves some; v = 0 keeps them."""
+    network, batch = built(prior=False, start="context", schedule="linear", beta_end=0.02)
+    c = network.context_length
+    y = (batch.target - batch.loc) / batch.scale
+    mean, variance = y[:, :c].mean(1, keepdim=True), y[:, :c].var(1, keepdim=True, correction=0)
+    alpha, sigma = network.diffusion.schedule.at(10)
+    law = torch.distributions.Normal(alpha * mean, (alpha**2 * variance + sigma**2).sqrt())
+    expected = (law.log_prob(y[:, c:]) - batch.scale.log()).sum(-1)
+    assert alpha > 0.9 and torch.allclose(told(network, batch).flow, expected, rtol=1e-6)
+
+
+def test_each_step_and_window_has_noise_of_its_own(monkeypatch):
+    network, batch = built()
+    drawn = []
+
+    def spy(model, x, h, noise, **options):
+        drawn.append(noise())
+        return torch.zeros_like(x)
+
+    monkeypatch.setattr("timediff.network.likelihood.lower_bound", spy)
+    told(network, batch)
+    assert len(drawn[0]) == 3 * P == len(drawn[0].unique(dim=0))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_step_is_given_what_sampling_would_be_given(variant):
     """The rollout, with what was observed in the place of what was drawn."""
