@@ -152,6 +152,11 @@ def test_many_dimensions_take_probes():
         Gaussian(schedule, torch.zeros(40), torch.ones(40), "v"), schedule, "v"
     )
     found = flow_log_density(model, torch.zeros(2, 40), torch.zeros(2, 40), noise)
+    flow_log_density(model_of(4), POINTS, torch.zeros_like(POINTS), noise)
+    few = ConditionalDiffusion(
+        Gaussian(schedule, torch.zeros(32), torch.ones(32), "v"), schedule, "v"
+    )
+    flow_log_density(few, torch.zeros(2, 32), torch.zeros(2, 32), noise)
     assert len(calls) == 8 and torch.allclose(found, torch.tensor(-20 * math.log(2 * math.pi)))
 
 

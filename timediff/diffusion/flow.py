@@ -73,16 +73,11 @@ def flow_log_density(
         condition = model.denoiser.condition(h)
     later = np.linspace(1, top, steps or top).round().astype(int)
     way = [0, *dict.fromkeys(map(int, later if len(later) > 1 else [top]))]
-    x, gathered, before = x0.detach(), x0.new_zeros(x0.shape[:-1]), None
+    x, gathered = x0.detach(), x0.new_zeros(x0.shape[:-1])
     for j, k in pairwise(way):
         length = model.schedule.at(k)[0] - model.schedule.at(j)[0]
-        if before is None:  # at j = 0
-            before = _slope(model, x, k, condition, signs)
-            before = _slope(model, x + length * before[0], k, condition, signs)
-            after = before
-        else:
-            before = _slope(model, x, j, condition, signs)
-            after = _slope(model, x + length * before[0], k, condition, signs)
+        before = _slope(model, x, max(j, 1), condition, signs)
+        after = _slope(model, x + length * before[0], k, condition, signs)
         x = x + length / 2 * (before[0] + after[0])
         gathered = gathered + length / 2 * (before[1] + after[1])
     mean, spread = start or Start()
