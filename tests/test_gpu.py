@@ -56,3 +56,12 @@ def test_trains_in_mixed_precision():
     predictor = quick_estimator(trainer_kwargs=kwargs).train([entry()])
     (forecast,) = predictor.predict([entry()], num_samples=20, seed=0)
     assert forecast.samples.dtype == np.float32 and np.isfinite(forecast.samples).all()
+
+
+def test_the_likelihood_on_the_gpu_is_that_of_the_cpu():
+    trained = quick_estimator(variance_weight=0.001).train([entry()])
+    tables = {
+        device: next(trained.on(device).log_likelihood([entry()], last=24))
+        for device in ("cpu", "cuda")
+    }
+    np.testing.assert_allclose(tables["cuda"], tables["cpu"], rtol=1e-2, atol=1e-2)

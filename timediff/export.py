@@ -28,6 +28,7 @@ from timediff import runner
 from timediff._chain import record
 from timediff._frequency import period, period_alias
 from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
+from timediff.diffusion.denoisers import LearnedVariance
 from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.forecaster import Forecaster
 from timediff.histories import aligned
@@ -138,6 +139,11 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
     if predictor.spec.features:
         raise OptionError("a model with features cannot be exported: train one without")
+    if isinstance(predictor.network.diffusion.denoiser, LearnedVariance):
+        raise OptionError(
+            "a model that has learned a variance cannot be exported: train one without "
+            "variance_weight"
+        )
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,

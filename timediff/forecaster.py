@@ -261,15 +261,9 @@ class Forecaster:
         if calibrated and self.recalibration is None:
             raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self.predictor.on(device, batch_size)
-        features = Features(known, past, future, static)
-        if data is None:
-            history, names, grouped = self._kept.known(features), self.names, self.grouped
-        else:
-            reading = self._kept.read(data, features)
-            names, grouped = reading.names, reading.grouped
-            history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
-        if not history:
-            raise DataError("there is no history: give one with predict(data)")
+        history, names, grouped = self._history(
+            "predict", data, Features(known, past, future, static)
+        )
         drawn = self._draw(
             predictor,
             list(history.items()),
@@ -283,6 +277,62 @@ class Forecaster:
             drawn = [self.recalibration.apply(forecast) for forecast in drawn]
         forecasts = ForecastGroup(zip(history, drawn, strict=True))
         return forecasts if grouped else drawn[0]
+
+    def log_likelihood(
+        self,
+        data: Any = None,
+        *,
+        batch_size: int | None = None,
+        device: str | torch.device | None = None,
+        known: Any = None,
+        past: Any = None,
+        future: Any = None,
+        static: Any = None,
+        **options: Any,
+    ) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
+        """How likely each observed step was, in nats: the lowest are the anomalies.
+
+        Args:
+            data: what to judge, in any form that :meth:`fit` takes, with enough history before; the
+                history that was kept if None.
+            batch_size: horizons judged at a time at most.
+            device: where to compute this time.
+            known: features of ``data``; this and the next three as in :meth:`fit`.
+            past: likewise.
+            future: likewise.
+            static: likewise.
+            options: ``last``, ``draws``, ``flow_steps``, ``variance``, ``seed`` of
+                :meth:`timediff.TimeGradPredictor.log_likelihood`, which says what is computed.
+
+        Returns:
+            A table over the time stamps of the data: ``bound``, ``flow``, ``observed`` and
+            ``beyond``; for a dict of tables, a dict of them.
+
+        Raises:
+            DataError: the series are not those of the model, or there are too few steps.
+            OptionError: an impossible option.
+            TimediffError: the forecaster is not fitted.
+        """
+        predictor = self.predictor.on(device, batch_size)
+        features = Features(known, past, future, static)
+        history, _, grouped = self._history("log_likelihood", data, features)
+        tables = predictor.log_likelihood(list(history.values()), **options)
+        found = dict(zip(history, tables, strict=True))
+        return found if grouped else next(iter(found.values()))
+
+    def _history(
+        self, method: str, data: Any, features: Features
+    ) -> tuple[dict[Hashable, Entry], Names, bool]:
+        """What was kept, or other data: entries, names, and whether there are groups."""
+        if data is None:
+            history, names, grouped = self._kept.known(features), self.names, self.grouped
+        else:
+            reading = self._kept.read(data, features)
+            names, grouped = reading.names, reading.grouped
+            history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
+        if not history:
+            raise DataError(f"there is no history: give one with {method}(data)")
+        return history, names, grouped
 
     @staticmethod
     def _draw(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from timediff.diffusion import DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES
+from timediff.diffusion import DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES, WEIGHTINGS
 from timediff.diffusion.model import LOSSES
 from timediff.errors import OptionError
 from timediff.network.encoder import CELLS
@@ -68,8 +68,14 @@ class Options:
         zero_terminal: rescale the schedule to end in pure noise.
         parameterization: ``"v"``, ``"epsilon"``, ``"x0"``, ``"score"`` or an object.
         loss: ``"l2"``, ``"l1"`` or ``"huber"``.
-        min_snr: weigh the loss of a diffusion step by its signal-to-noise ratio up to this, as an
-            error of x0; None weighs all steps alike, in what the network predicts.
+        weighting: how much the loss of each diffusion step weighs: ``"simple"`` (all alike, in
+            what the network predicts), ``"variational"`` (as in the bound of the likelihood),
+            ``"min_snr"`` (as an error of x0, by its signal-to-noise ratio), ``"p2"`` or a
+            :class:`~timediff.diffusion.Weighting`.
+        min_snr: the highest weight of ``"min_snr"``, 5 if None; a number chooses that weighting.
+        variance_weight: learn the variance of the reverse steps, too, for the sampler ``"ddpm"``
+            with ``variance="learned"`` and for the likelihood: the weight of the variational bound
+            in the loss (0.001 in Nichol & Dhariwal 2021); None does not learn it.
         loss_window: average the loss over ``"all"`` steps of a window, or the ``"horizon"``.
         sampler: ``"adams"``, ``"dpm_solver"``, ``"ddim"``, ``"ddpm"`` or a
             :class:`~timediff.diffusion.Sampler`.
@@ -136,7 +142,9 @@ class Options:
     zero_terminal: bool = False
     parameterization: Plugin = "v"
     loss: str = "l2"
+    weighting: Plugin = "simple"
     min_snr: float | None = None
+    variance_weight: float | None = None
     loss_window: str = "all"
     sampler: Plugin = "adams"
     steps: int | None = 5
@@ -172,6 +180,10 @@ class Options:
             for value in values if isinstance(values, tuple) else (values,):
                 if value is not None and value != "published" and not low <= value <= high:
                     raise OptionError(f"{name} is {value}, must be from {low} to {high}")
+        if self.min_snr is not None and self.weighting != "min_snr":
+            if self.weighting != "simple":
+                raise OptionError(f"min_snr is of weighting='min_snr', not of {self.weighting!r}")
+            object.__setattr__(self, "weighting", "min_snr")
 
     @classmethod
     def from_preset(cls, preset: str, **options: Any) -> "Options":
@@ -226,6 +238,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "schedule": SCHEDULES,
     "parameterization": PARAMETERIZATIONS,
     "loss": LOSSES,
+    "weighting": WEIGHTINGS,
     "loss_window": ("all", "horizon"),
     "sampler": SAMPLERS,
     "start": ("standard", "context"),
@@ -253,6 +266,7 @@ RANGES = [
     ("cond_dim", 1, _MANY),
     ("diff_steps", 1, _MANY),
     ("min_snr", 1e-6, float("inf")),
+    ("variance_weight", 1e-12, float("inf")),
     ("steps", 1, _MANY),
     ("batch_size", 1, _MANY),
     ("num_batches_per_epoch", 1, _MANY),

@@ -180,6 +180,56 @@ class TimeGradPredictor(PyTorchPredictor):
             other = self.with_sampler(o.sampler, steps, **o.sampler_options)
         return other._forecasts(dataset, num_samples, seed, given)
 
+    def log_likelihood(
+        self,
+        dataset: Iterable[Any],
+        *,
+        last: int | None = None,
+        draws: int = 2,
+        flow_steps: int = 25,
+        variance: str | None = None,
+        seed: int = 0,
+    ) -> Iterator[pd.DataFrame]:
+        """How likely what was observed at each step was, in nats: low where it was a surprise.
+
+        Each entry is cut into whole horizons, counted from its end. A horizon is judged by the
+        forecast that would have been made just before it, from nothing later; each of its steps
+        is given also what was observed in the horizon before that step. So the steps of a horizon
+        add up to the log density of its whole path, and all horizons to that of the entry given its
+        first steps. The weights of the model are as they are, also of data it was trained on.
+
+        The density is that of all observed series of a step together, in the units of the data:
+        of values ten times as large it is lower by 2.3 nats a series. It is the density of the
+        model's law before paths are kept within bounds or made whole numbers.
+
+        Args:
+            dataset: entries as in training.
+            last: only so many steps at the end of each entry; all that can be told if None.
+            draws: of the noise in the bound; see :func:`timediff.diffusion.bound.bound_terms`.
+            flow_steps: of the probability flow, at most K; 0 leaves it out. Up to 32 series each
+                takes the time of 2 D evaluations of the network.
+            variance: of the reverse steps in the bound: ``"large"``, ``"small"`` or ``"learned"``;
+                if None, as was learned, else large.
+            seed: of the noise in the bound, and in the flow of more than 32 series.
+
+        Yields:
+            For each entry a table over its time stamps: ``bound``, a lower bound of the log density
+            up to the scatter of the draws; ``flow``, an estimate of it; ``observed``, how many
+            series were; ``beyond``, how many of these have a value where no path goes, outside of
+            what training saw or more than ten scales off the forecast. There the network was not
+            trained, and both numbers say "very unlikely", but not how much. Both are NaN before
+            the first horizon, where no series was observed, and without a prior where one was not.
+            With a prior a missing series costs nothing but itself: it is put at its mean given the
+            others, and its density there, under a normal law, is taken out.
+
+        Raises:
+            DataError: an entry does not fit the model, or is too short.
+            OptionError: an impossible argument.
+        """
+        from timediff.likelihood import log_likelihoods
+
+        return log_likelihoods(self, dataset, last, draws, flow_steps, variance, seed)
+
     def _forecasts(
         self,
         dataset: Iterable[Any],

@@ -8,6 +8,7 @@ import torch
 from tests.diffusion.gaussian import Gaussian, Points, alpha_bar
 from timediff.diffusion import SAMPLERS, SCHEDULES, ConditionalDiffusion, Denoiser
 from timediff.diffusion.samplers import DDIM, DDPM, DPMSolver
+from timediff.diffusion.weighting import MinSNR
 from timediff.errors import OptionError
 
 
@@ -105,7 +106,12 @@ def test_min_snr_weighs_the_error_of_x0(parameterization):
     gamma, losses, spies = 5.0, [], []
     for given in (None, gamma):
         spies.append(Spy())
-        model = ConditionalDiffusion(spies[-1], linear(), parameterization, min_snr=given)
+        model = ConditionalDiffusion(
+            spies[-1],
+            linear(),
+            parameterization,
+            weighting="simple" if given is None else MinSNR(given),
+        )
         generator = torch.Generator().manual_seed(0)
         x0, h = torch.randn(2, 4000, 3, generator=generator).unbind()
         losses.append(model.loss(x0, h, torch.Generator().manual_seed(5)))
@@ -121,7 +127,7 @@ def test_min_snr_weighs_the_error_of_x0(parameterization):
 
 def test_min_snr_must_be_positive():
     with pytest.raises(OptionError, match="min_snr is 0"):
-        ConditionalDiffusion(Constant(0.0), linear(), min_snr=0.0)
+        MinSNR(0.0)
 
 
 def test_the_steps_of_the_loss_are_drawn_evenly_and_for_each_row():

@@ -10,6 +10,7 @@ from timediff.diffusion import (
     PARAMETERIZATIONS,
     SAMPLERS,
     SCHEDULES,
+    WEIGHTINGS,
     ConditionalDiffusion,
     Denoiser,
     NoiseSchedule,
@@ -20,7 +21,7 @@ from timediff.diffusion.samplers import DDIM
 from timediff.errors import OptionError
 from timediff.registry import Registry
 
-ALL = [DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES]
+ALL = [DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES, WEIGHTINGS]
 
 
 class Shape:

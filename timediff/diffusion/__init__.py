@@ -6,17 +6,20 @@ from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterizat
 from timediff.diffusion.samplers import SAMPLERS, Sampler
 from timediff.diffusion.schedule import SCHEDULES, NoiseSchedule, zero_terminal_snr
 from timediff.diffusion.views import view
+from timediff.diffusion.weighting import WEIGHTINGS, Weighting
 
 __all__ = [
     "DENOISERS",
     "PARAMETERIZATIONS",
     "SAMPLERS",
     "SCHEDULES",
+    "WEIGHTINGS",
     "ConditionalDiffusion",
     "Denoiser",
     "NoiseSchedule",
     "Parameterization",
     "Sampler",
+    "Weighting",
     "view",
     "zero_terminal_snr",
 ]

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from timediff.diffusion.denoisers import Denoiser
+from timediff.diffusion.denoisers import Denoiser, LearnedVariance
 from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
+from timediff.diffusion.reverse import ReverseSteps, reverse_steps
 from timediff.diffusion.schedule import NoiseSchedule
-from timediff.errors import OptionError
+from timediff.diffusion.weighting import WEIGHTINGS, Weighting
 from timediff.registry import unknown_name
 from timediff.types import Float, Int, Tensor
 
@@ -33,17 +34,20 @@ class ConditionalDiffusion(nn.Module):
     """A diffusion model of a vector ``x0[*b, D]`` given a condition ``h[*b, H]``.
 
     Args:
-        denoiser: the network, ``forward(x[*b, D], k[*b], h[*b, H]) -> [*b, D]``.
+        denoiser: the network, ``forward(x[*b, D], k[*b], h[*b, H]) -> [*b, D]``; with
+            :class:`~timediff.diffusion.denoisers.LearnedVariance` its loss has a second part.
         schedule: signal and noise at each of the steps 0 .. K.
         parameterization: what the network predicts: ``"epsilon"``, ``"x0"``, ``"v"``, ``"score"``
             or an object.
         loss: ``"l2"``, ``"l1"`` or ``"huber"`` (quadratic up to 1, then linear).
-        min_snr: weigh the error of a step, as one of x0, by its signal-to-noise ratio up to this
-            (5 in Hang et al. 2023), instead of all steps alike; the mean weight is 1.
+        weighting: how much the error of each step weighs: ``"simple"`` (all alike),
+            ``"variational"``, ``"min_snr"``, ``"p2"`` or an object; the mean weight is 1.
+        variance_weight: of the variational bound, in nats, from which a variance is learned, beside
+            the error of the prediction (Nichol & Dhariwal 2021).
 
     Raises:
-        OptionError: an unknown name, ``min_snr`` not positive, or a network that predicts epsilon
-            or the score under a schedule that ends in pure noise, from which it could not start.
+        OptionError: an unknown name, or a network that predicts epsilon or the score under a
+            schedule that ends in pure noise, from which it could not start.
     """
 
     def __init__(
@@ -52,11 +56,10 @@ class ConditionalDiffusion(nn.Module):
         schedule: NoiseSchedule,
         parameterization: str | Parameterization = "epsilon",
         loss: str = "l2",
-        min_snr: float | None = None,
+        weighting: str | Weighting = "simple",
+        variance_weight: float = 1e-3,
     ):
         super().__init__()
-        if min_snr is not None and not min_snr > 0:
-            raise OptionError(f"min_snr is {min_snr}, must be positive")
         if loss not in LOSSES:
             raise unknown_name("loss", loss, list(LOSSES))
         self.denoiser, self.schedule = denoiser, schedule
@@ -68,16 +71,20 @@ class ConditionalDiffusion(nn.Module):
                 parameterization,
                 ["x0", "v"],
             )
-        weights = None if min_snr is None else self._min_snr(min_snr)
+        weights = self._weights(WEIGHTINGS.build(weighting))
         self.register_buffer("weights", weights, persistent=False)
         self.weights: Float[Tensor, "k 1"] | None
+        self.variance_weight, self.reverse = variance_weight, reverse_steps(schedule)
 
-    def _min_snr(self, most: float) -> Float[Tensor, "k 1"]:
+    def _weights(self, weighting: Weighting) -> Float[Tensor, "k 1"] | None:
         """What the errors of the steps 1 .. K weigh beside the parameterization's own weight."""
+        of_x0 = weighting.of_x0(self.schedule)
+        if of_x0 is None:
+            return None
         alpha, sigma = self.schedule(torch.arange(1, self.schedule.num_steps + 1))
         one, nothing = torch.ones_like(alpha), torch.zeros_like(alpha)
         slope = self.parameterization.to_x0(one, nothing, alpha, sigma)
-        weights = slope**2 * (alpha**2 / sigma**2).clamp(max=most)
+        weights = slope**2 * of_x0
         weights = weights / self.parameterization.weight(alpha, sigma)
         return weights / weights.mean()
 
@@ -108,11 +115,18 @@ class ConditionalDiffusion(nn.Module):
         eps = torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype)
         alpha, sigma = self.schedule(k, x0.dtype)
         target = self.parameterization.target(x0, eps, alpha, sigma)
-        output = self.denoiser(self.q_sample(x0, k, eps), k, h)
+        x, condition = self.q_sample(x0, k, eps), self.denoiser.condition(h)
+        output = self.denoiser.denoise(x, k, condition)
         weight = self.parameterization.weight(alpha, sigma)
         if self.weights is not None:
             weight = weight * self.weights[k - 1].to(x0.dtype)
-        return weight * self.error(output, target, reduction="none")
+        loss = weight * self.error(output, target, reduction="none")
+        if not isinstance(self.denoiser, LearnedVariance):
+            return loss
+        error = x0 - self.parameterization.to_x0(output.detach(), x, alpha, sigma)
+        steps = ReverseSteps(*(table.to(x0)[k - 1] for table in self.reverse))
+        variance = steps.between(self.denoiser.fraction(x, k, condition))
+        return loss + self.variance_weight * self.schedule.num_steps * steps.nats(error, variance)
 
     def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
         """Clean data and noise in ``x`` at step k; ``condition`` is ``denoiser.condition(h)``."""

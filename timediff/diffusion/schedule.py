@@ -57,6 +57,21 @@ class NoiseSchedule:
         alpha, sigma = self._tables[key]
         return alpha[k].unsqueeze(-1), sigma[k].unsqueeze(-1)
 
+    def posterior(self, k: int, j: int) -> tuple[float, float, float]:
+        r"""The law of :math:`x_j` given :math:`x_k` and :math:`x_0`.
+
+        :math:`q(x_j \mid x_k, x_0) = N(a\,x_k + b\,x_0,\ s^2)` for any
+        j < k (Ho et al. 2020, eq. 7).
+
+        Returns:
+            ``a``, ``b`` and the variance ``s ** 2``.
+        """
+        (alpha_k, sigma_k), (alpha_j, sigma_j) = self.at(k), self.at(j)
+        ratio = alpha_k / alpha_j
+        added = sigma_k**2 - ratio**2 * sigma_j**2  # variance the forward process adds from j to k
+        variance = added * sigma_j**2 / sigma_k**2
+        return ratio * sigma_j**2 / sigma_k**2, alpha_j * added / sigma_k**2, variance
+
     @property
     def is_zero_terminal(self) -> bool:
         """Whether ``x_K`` is pure noise. Epsilon and score networks cannot recover x0 from it."""

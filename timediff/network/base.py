@@ -11,13 +11,16 @@ from timediff.diffusion import (
     DENOISERS,
     SAMPLERS,
     SCHEDULES,
+    WEIGHTINGS,
     ConditionalDiffusion,
     Sampler,
     zero_terminal_snr,
 )
+from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.encoder import Encoder
+from timediff.network.likelihood import Diffused
 from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
 from timediff.types import Float, Int
 
@@ -69,19 +72,22 @@ class TimeGradNetwork(nn.Module, ABC):
         extra = dict(o.denoiser_options)
         if o.denoiser == "mlp":
             extra = {"dropout": o.dropout, **extra}
+        vectors = {"target_dim": target_dim, "cond_dim": self.encoder.cond_dim}
+        # an object has weights: each network its own
+        denoiser = DENOISERS.build(copy.deepcopy(o.denoiser), **vectors, **extra)
+        if o.variance_weight is not None:
+            denoiser = LearnedVariance(denoiser, MLP(**vectors, width=64, blocks=1))
+        steps = {} if o.min_snr is None else {"most": o.min_snr}
         self.diffusion = ConditionalDiffusion(
-            DENOISERS.build(
-                copy.deepcopy(o.denoiser),  # an object has weights: each network its own
-                target_dim=target_dim,
-                cond_dim=self.encoder.cond_dim,
-                **extra,
-            ),
+            denoiser,
             zero_terminal_snr(schedule) if o.zero_terminal else schedule,
             o.parameterization,
             o.loss,
-            o.min_snr,
+            WEIGHTINGS.build(o.weighting, **steps),
+            o.variance_weight or 0.0,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
+        self.sampler.timesteps(self.diffusion)  # so that what does not go together is an error now
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))
         self.register_buffer("high", torch.full((target_dim,), torch.inf))
         # of all that training saw: the history of a forecast may be too short to tell
@@ -112,6 +118,15 @@ class TimeGradNetwork(nn.Module, ABC):
     @abstractmethod
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """What the diffusion models of these windows; 0 where nothing was observed."""
+
+    @abstractmethod
+    def observed_horizon(self, batch: Batch) -> Diffused:
+        """What the diffusion models of these observed horizons, and how densities change to it.
+
+        Each step is given the context and the steps of the horizon before it, as in sampling.
+        Nothing of the horizon itself is cut off: where paths are kept within bounds, the density is
+        that of paths that are not.
+        """
 
     @torch.no_grad()
     def sample(

@@ -13,6 +13,7 @@ from timediff.network.base import TimeGradNetwork
 from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.courses import LevelCourse
 from timediff.network.features import NONE, FeatureSizes, StaticFeatures
+from timediff.network.likelihood import Diffused, observed_levels
 from timediff.network.scaling import Affine
 from timediff.network.scenario import Conditions
 from timediff.types import Float, Int
@@ -105,6 +106,11 @@ class LevelNetwork(TimeGradNetwork):
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
         """Scaled values; see :meth:`TimeGradNetwork.diffused`."""
         return self._scaled(batch).target
+
+    @torch.no_grad()
+    def observed_horizon(self, batch: Batch) -> Diffused:
+        """Scaled values; see :meth:`TimeGradNetwork.observed_horizon`."""
+        return observed_levels(self, batch)
 
     def loss(
         self, batch: TrainingBatch, generator: torch.Generator | None = None

@@ -30,7 +30,7 @@ class Pool(NamedTuple):
     @classmethod
     def read(cls, network: ResidualNetwork, batches: Iterable[Batch]) -> "Pool":
         """Read these windows."""
-        parts = [(*network.residuals(batch)[1:], *network.seen(batch)) for batch in batches]
+        parts = [(*network.residuals(batch)[1:4], *network.seen(batch)) for batch in batches]
         return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.factors import CommonFactors
 from timediff.network.features import NONE, FeatureSizes
+from timediff.network.likelihood import Diffused, observed_residuals
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
@@ -41,12 +42,14 @@ class Residuals(NamedTuple):
         scale: its scale.
         z: its residuals, in that scale; 0 where nothing was observed.
         e: their innovations; likewise.
+        spread: scale of the residuals given those before them, by which innovations are divided.
     """
 
     loc: Float[Tensor, "b t d"]
     scale: Float[Tensor, "b t d"]
     z: Float[Tensor, "b t d"]
     e: Float[Tensor, "b t d"]
+    spread: Float[Tensor, "b t d"]
 
 
 def _parts(total: int) -> list[slice]:
@@ -226,9 +229,9 @@ class ResidualNetwork(TimeGradNetwork):
             own, there = z[part], seen[part]
             series, calendar = rows.series[part], rows.calendar[part]
             mu, sigma = self.dynamics.innovations(own, there, series, calendar)
-            found.append(torch.where(there, (own - mu) / sigma, 0.0))
-        z, e = (self.by_window(part, b) for part in (z, torch.cat(found)))
-        return Residuals(loc, scale, z, e)
+            found.append((torch.where(there, (own - mu) / sigma, 0.0), sigma))
+        e, spread = (torch.cat(part) for part in zip(*found, strict=True))
+        return Residuals(loc, scale, *(self.by_window(part, b) for part in (z, e, spread)))
 
     @staticmethod
     def _residual(target: Tensor, observed: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
@@ -258,6 +261,11 @@ class ResidualNetwork(TimeGradNetwork):
         """White innovations; see :meth:`TimeGradNetwork.diffused`."""
         return self.white(self.residuals(batch).e, self.seen(batch)[0])
 
+    @torch.no_grad()
+    def observed_horizon(self, batch: Batch) -> Diffused:
+        """White innovations; see :meth:`TimeGradNetwork.observed_horizon`."""
+        return observed_residuals(self, batch, LIMIT)
+
     def white(
         self,
         e: Float[Tensor, "b t d"],
@@ -284,7 +292,7 @@ class ResidualNetwork(TimeGradNetwork):
         c, d = self.context_length, self.target_dim
         known = batch._replace(observed=batch.observed.clone())
         known.observed[:, -self.prediction_length :] = False  # nothing of the horizon is read
-        loc, scale, _, e = self.residuals(known)
+        loc, scale, _, e, _ = self.residuals(known)
         observed, calendar = self.seen(known)
         w = self.white(e, observed)
         _, state = self.encoder(self._inputs(calendar[:, :c], w[:, :c]))

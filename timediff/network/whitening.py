@@ -4,6 +4,9 @@ What remains is close to independent standard noise, from which the reverse chai
 joint law is the diffusion's.
 """
 
+import math
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -12,6 +15,7 @@ from timediff.types import Bool, Float, Tensor
 MOST_ITERATIONS = 100  # in which missing innovations are found
 LEAST_VARIANCE = 1e-3  # of a principal component
 OBSERVATIONS = 4  # independent ones for each principal component, at least
+LOG_2PI = math.log(2 * math.pi)
 SAMPLED = 1024  # series at most whose correlations say how much these are shrunk
 
 
@@ -130,6 +134,38 @@ class Whitening(nn.Module):
         completed = e.clone()
         completed[gaps] = torch.where(known, e[gaps], drawn + x)
         return completed
+
+    def log_change(self, observed: Bool[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
+        """From the log density of whole white vectors to that of the innovations observed in them.
+
+        The others are at their mean, as :meth:`complete` puts them there; under the normal law they
+        have a density of their own at it, which is taken out.
+        """
+        d = len(self.deviation)
+        kept = self.values.log().sum() + (d - len(self.values)) * self.rest.log()
+        whole = -0.5 * kept - self.deviation.log().sum()
+        change = whole.expand(observed.shape[:-1]).clone()
+        gaps = ~observed.all(-1)
+        if not gaps.any():
+            return change
+        patterns, which = torch.unique(observed[gaps], dim=0, return_inverse=True)
+        unit = torch.eye(d, dtype=self.deviation.dtype, device=self.deviation.device)
+        precision = (self._times(unit / self.deviation, -1.0) / self.deviation).double()
+        taken = torch.stack(
+            [
+                0.5 * (len(part) * LOG_2PI - part.logdet())
+                for part in self._missing(precision, patterns)
+            ]
+        )
+        change[gaps] += taken.to(change)[which]
+        return change
+
+    @staticmethod
+    def _missing(matrix: Tensor, patterns: Bool[Tensor, "n d"]) -> Iterator[Tensor]:
+        """Rows and columns of what is missing in each pattern."""
+        for observed in patterns:
+            rows = (~observed).nonzero().squeeze(1)
+            yield matrix[rows][:, rows]
 
     def forward(self, e: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Innovations made white."""

@@ -2,6 +2,7 @@
 
 from timediff.diffusion.denoisers.base import DENOISERS, Denoiser
 from timediff.diffusion.denoisers.mlp import MLP
+from timediff.diffusion.denoisers.variance import LearnedVariance
 from timediff.diffusion.denoisers.wavenet import WaveNet
 
-__all__ = ["DENOISERS", "MLP", "Denoiser", "WaveNet"]
+__all__ = ["DENOISERS", "MLP", "Denoiser", "LearnedVariance", "WaveNet"]

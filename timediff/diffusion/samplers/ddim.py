@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from timediff.diffusion.samplers.base import SAMPLERS, Chain, Sampler, posterior
+from timediff.diffusion.samplers.base import SAMPLERS, Chain, Sampler
 from timediff.errors import OptionError
 from timediff.types import Float, Tensor
 
@@ -35,6 +35,6 @@ class DDIM(Sampler):
         """One step of the formula above."""
         x0, eps = chain.predict(x, k)
         alpha, sigma = chain.at(j)
-        variance = self.eta**2 * posterior(chain, k, j)[2]
+        variance = self.eta**2 * chain.model.schedule.posterior(k, j)[2]
         x = alpha * x0 + max(sigma**2 - variance, 0.0) ** 0.5 * eps
         return x + variance**0.5 * chain.noise() if variance > 0.0 else x
