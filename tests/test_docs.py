@@ -30,6 +30,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     if page.name == "cookbook.md":
         monkeypatch.setitem(PRESETS, "fast", {**PRESETS["fast"], **CUT})
         monkeypatch.setattr(training, "POOL_ROWS", 20_000)
+        monkeypatch.setattr(training, "FACTOR_ROWS", 20_000)
     torch.manual_seed(0)
     scope: dict = {}
     for block in blocks(page.read_text()):

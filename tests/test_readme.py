@@ -23,6 +23,7 @@ def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
     monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **CUT})
     monkeypatch.setattr(training, "POOL_ROWS", 20_000)
+    monkeypatch.setattr(training, "FACTOR_ROWS", 20_000)
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())
     assert len(code) >= 3

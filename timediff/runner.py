@@ -219,8 +219,8 @@ class Runner:
         mu, sigma = self.graphs["filter"]({k: v.astype("f4") for k, v in rows.items()})
         e = by_window(np.where(observed, (z - mu) / sigma, 0.0).astype("f4"))
         seen = window["observed"][-p - c : -p]
-        white = self._times(self._complete(e, seen) / self.constants["deviation"], -0.5)
-        w = np.where(seen, white, 0.0).astype("f4")
+        whole = self._complete(e, seen) / self.constants["deviation"]
+        w = self._times(whole, -0.5).astype("f4")
         before = np.concatenate([np.zeros_like(w[:1]), w[:-1]])
         position = np.tile(self.constants["position"], (c // p, 1))
         u = np.concatenate([window["calendar"][-p - c : -p], before, position], axis=1)

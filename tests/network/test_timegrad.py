@@ -231,6 +231,25 @@ def test_paths_of_a_window_do_not_depend_on_what_is_drawn_beside_them(variant):
     assert not torch.equal(alone[:, 0], alone[:, 1])
 
 
+def test_the_rnn_reads_the_mean_of_what_is_missing_given_the_rest():
+    network, batch, _ = make()
+    torch.manual_seed(3)
+    noise = torch.randn(500, 3) @ torch.tensor([[1.0, 0.9, 0.4], [0.0, 0.5, 0.2], [0.0, 0.0, 0.8]])
+    network.whitening.fit(noise, torch.ones_like(noise, dtype=torch.bool), 500)
+    root = network.whitening.back(torch.eye(3))
+    covariance = root.T @ root
+    e, w = network.residuals(batch).e, network.diffused(batch)
+    back = network.whitening.back(w)
+    assert torch.allclose(back[batch.observed], e[batch.observed], atol=1e-4)
+    partly = ~batch.observed.all(-1) & batch.observed.any(-1)
+    assert partly.sum() > 5
+    for x, seen, found in zip(e[partly], batch.observed[partly], back[partly], strict=True):
+        gain = torch.linalg.solve(covariance[seen][:, seen], covariance[seen][:, ~seen]).T
+        assert torch.allclose(found[~seen], gain @ x[seen], atol=1e-3)
+    read = network._inputs(batch.calendar, w)[:, 1:, -3 - network.position.shape[1] :][..., :3]
+    assert torch.equal(read, w[:, :-1])
+
+
 def test_samples_stay_within_what_training_saw():
     network, batch, _ = make(gaps=False)
     z = network.diffused(batch)

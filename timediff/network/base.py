@@ -117,7 +117,7 @@ class TimeGradNetwork(nn.Module, ABC):
 
     @abstractmethod
     def diffused(self, batch: Batch) -> Float[Tensor, "b t d"]:
-        """What the diffusion models of these windows; 0 where nothing was observed."""
+        """What the diffusion models of these windows; no observation where there was none."""
 
     @abstractmethod
     def observed_horizon(self, batch: Batch) -> Diffused:

@@ -136,7 +136,7 @@ class Innovations(NamedTuple):
     """What the diffusion of residuals is trained on, ``b`` windows of ``t`` steps.
 
     Attributes:
-        w: white innovations; 0 where nothing was observed.
+        w: white innovations; those that were not observed are completed from the others.
         observed: where there is one.
         calendar: features of the time stamps.
     """

@@ -272,9 +272,13 @@ class ResidualNetwork(TimeGradNetwork):
         observed: Bool[Tensor, "b t d"],
         noise: Float[Tensor, "b t d"] | None = None,
     ) -> Float[Tensor, "b t d"]:
-        """Innovations made white; see :meth:`Whitening.complete` for the missing ones."""
+        """Innovations made white, the missing ones completed from the others of their step.
+
+        So the RNN reads the mean of what it does not know, given the rest, and not a value that
+        says that the forecast was exact.
+        """
         whole = self.whitening.complete(e, observed, noise)
-        return torch.where(observed, self.whitening(whole), 0.0)
+        return self.whitening(whole)
 
     def _inputs(
         self, calendar: Float[Tensor, "b t f"], w: Float[Tensor, "b t d"]
