@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.common import evaluate, targets, write, write_results
+from benchmarks.common import evaluate, machine, targets, write, write_results
 from benchmarks.figures import COLORS, FAINT, tidy
 from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
@@ -55,7 +55,9 @@ def main(words: list[str] | None = None) -> None:
     number = given.max_epochs
     few = {} if number is None else {"max_epochs": number, "prior_epochs": number}
     path = given.output / "missing.csv"
-    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    rows = []
+    if path.exists():  # the machine is written anew
+        rows = pd.read_csv(path).drop(columns=list(machine()), errors="ignore").to_dict("records")
     for kind, shares in KINDS.items():
         for share in [s for s in shares if s in given.shares]:
             done = {tuple(row[key] for key in KEYS) for row in rows}
