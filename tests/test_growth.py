@@ -18,6 +18,7 @@ def test_the_exponents_are_those_of_the_upper_half():
     assert found["paths"]["peak_gib"] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_each_size_and_draws_a_picture(tmp_path):
     growth.main(["--sizes", "series", "--most", "32", "--output", str(tmp_path)])
     rows = pd.read_csv(tmp_path / "growth.csv")

@@ -108,6 +108,7 @@ def test_scores_are_computed_anew_from_stored_paths(folder, tmp_path):
     pd.testing.assert_series_equal(rows(tmp_path)["crps"], rows(folder)["crps"])
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path):
     (tmp_path / "runs" / "traffic").mkdir(parents=True)
     suite.stored(tmp_path / "runs", "traffic", "last value", 0).mkdir()  # in the way
