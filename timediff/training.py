@@ -197,7 +197,6 @@ class Training:
         logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
         if not improved(before, after, *self.held_out[1:], errors=SURE):
             network.factors.clear()
-            return
         self._follow(network)
 
     def _best_run(

@@ -131,7 +131,7 @@ class CommonFactors(nn.Module):
         self.mean.copy_(mean)
         self.loadings[:, :number] = loadings.to(self.loadings.dtype)
         self.effects[:number] = effects
-        self.ratio.copy_(torch.where(count * 1.0 > 1, ratio, 1.0).view(p, d))
+        self.ratio.copy_(torch.where(count > 1, ratio, 1.0).view(p, d))
 
     @staticmethod
     def _principal(x: Float[Tensor, "n f"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "f k"]]:
