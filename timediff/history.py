@@ -31,8 +31,11 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
         return values[-last:]
     mean = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
     lead = int((~missing).any(1).argmax())  # rows before any value
-    before, values = values[:lead], values[lead:]
-    if season is not None:
+    gaps = missing[lead:].any(1)
+    # what is missing after whole rows is found in the season before, or in the row before
+    whole = lead + max(0, int(gaps.argmax() if gaps.any() else len(gaps)) - (season or 1))
+    before, values = values[:whole], values[whole:]
+    if season is not None and gaps.any():
         values = _carry(values, max(1, season // 12))
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
@@ -63,18 +66,23 @@ def long_means(
         values: the whole entry, ``(T, D)``.
         spec: what a window holds.
         skipped: steps that are left out at its begin.
-        future: steps that are added at its end.
+        future: steps that are added at its end, for the forecast after it: then only the means
+            that its window reads are right.
     """
     rows = spec.pad + len(values) - skipped + future
     if not spec.lookback:
         return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
+    front = spec.pad
+    if future:
+        front += max(0, len(values) + spec.first - skipped)
+    skipped += front - spec.pad
     past = past_means(values, skipped)
-    past = np.pad(past, ((spec.pad, future), (0, 0)), mode="edge")[:rows]
+    past = np.pad(past, ((front, future), (0, 0)), mode="edge")[:rows]
     profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
     for i, season in enumerate(spec.profiles):
         first = -(-spec.prediction_length // season)
         mean = seasonal_means(values, season, first, skipped, future)
-        mean = np.pad(mean, ((spec.pad, 0), (0, 0)), constant_values=np.nan)
+        mean = np.pad(mean, ((front, 0), (0, 0)), constant_values=np.nan)
         profile[..., i] = np.where(np.isnan(mean), past, mean)
     return past, profile
 

@@ -289,8 +289,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
     def gather(self, panels: list[Panel]) -> Batch:
         """The windows after the ends of these entries, on the device."""
-        store = SeriesStore(panels, self.spec, for_forecast=True)
-        store.to(self.device)
+        store = SeriesStore(panels, self.spec, for_forecast=True, device=self.device)
         return store.gather(torch.arange(len(panels)), torch.tensor(store.lengths))
 
     def _check(self, panel: Panel) -> None:

@@ -28,9 +28,16 @@ class SeriesStore:
         spec: what a window holds.
         for_forecast: keep of each entry only the rows that the forecast after its end looks back
             to, and add the rows of the horizon.
+        device: where everything is kept, and windows are gathered.
     """
 
-    def __init__(self, panels: Sequence[Panel], spec: WindowSpec, for_forecast: bool = False):
+    def __init__(
+        self,
+        panels: Sequence[Panel],
+        spec: WindowSpec,
+        for_forecast: bool = False,
+        device: torch.device | str = "cpu",
+    ):
         self.spec = spec
         self.names = [panel.title for panel in panels]
         self.lengths: list[int] = []  # steps of each entry that were kept
@@ -40,7 +47,7 @@ class SeriesStore:
         means: list[tuple[np.ndarray, np.ndarray]] = []
         for panel in panels:
             values = panel.values
-            moments.append(self._moments(torch.from_numpy(values)))
+            moments.append(self._moments(torch.from_numpy(values).to(device)))
             start = panel.start - pad
             skipped = future = 0
             if for_forecast:
@@ -66,6 +73,7 @@ class SeriesStore:
         self.features = FeatureStore(panels, spec, for_forecast) if spec.features else None
         self._lags = torch.tensor(spec.lags, dtype=torch.long)
         self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
+        self.to(torch.device(device))
 
     def to(self, device: torch.device) -> None:
         """Keep everything there, so that windows are gathered there."""
