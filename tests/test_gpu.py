@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from tests.conftest import QUICK, entry, quick_estimator
+from tests.network.test_walk import VARIANTS, start_of
+from timediff.diffusion.denoisers import MLP
+from timediff.network.walk import Walk, recorded, walk
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,27 +31,74 @@ def test_trains_and_draws_on_the_gpu_and_comes_back(tmp_path):
     np.testing.assert_allclose(again.samples.mean(), forecast.samples.mean(), rtol=0.1)
 
 
-def test_paths_on_the_gpu_are_those_of_the_cpu():
-    """The same noise and, up to rounding, the same paths; compiled, too, and in small parts."""
-    trained = quick_estimator().train([entry()])
-    few = dataclasses.replace(trained.network.options, memory_budget=1e-5)
-    paths = {}
-    for device in ("cpu", "cuda"):
-        network = copy.deepcopy(trained.network)
-        plain = type(trained)(network, trained.spec, device=device)
-        paths[device, "plain"] = drawn(plain)
-        paths[device, "compiled"] = drawn(plain.compiled())
-        network.options = few
-        paths[device, "few at a time"] = drawn(plain)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_paths_on_the_gpu_are_those_of_the_cpu(variant):
+    """The same noise and, up to rounding, the same paths; recorded, compiled, in small parts."""
+    trained = quick_estimator(**VARIANTS[variant]).train([entry()]).on("cpu")
+    expected = drawn(trained)
+    there = trained.on("cuda", matmul_precision="float32")
+    few = copy.deepcopy(there)
+    few.network.options = dataclasses.replace(few.network.options, memory_budget=1e-5)
+    paths = {
+        "recorded": drawn(there),
+        "again": drawn(there),
+        "compiled": drawn(there.compiled()),
+        "few at a time": drawn(few),
+    }
+    assert there.network.recording.graph is not None
     for key, samples in paths.items():
-        np.testing.assert_allclose(
-            samples, paths["cpu", "plain"], rtol=1e-2, atol=1e-2, err_msg=str(key)
-        )
+        np.testing.assert_allclose(samples, expected, rtol=2e-3, atol=2e-3, err_msg=key)
+    np.testing.assert_array_equal(paths["recorded"], paths["again"])
+    deviation = expected.std()
+    for precision, most in {"tf32": 0.02, "bfloat16": 0.1}.items():
+        samples = drawn(trained.on("cuda", matmul_precision=precision))
+        assert np.abs(samples - expected).max() < most * deviation, precision
+
+
+def to_gpu(start: Walk) -> Walk:
+    """The same on the GPU, wherever it was."""
+    past = type(start.past)(*(part.cuda() for part in start.past))
+    return Walk(past, *(part.cuda() for part in start[1:]))
 
 
 def drawn(predictor) -> np.ndarray:
     (forecast,) = predictor.predict([entry()], num_samples=20, seed=0)
     return forecast.samples
+
+
+def test_a_recording_serves_other_paths_and_weights_of_its_kind():
+    trained = quick_estimator().train([entry()])
+    network, sampler = trained.network.eval(), trained.network.sampler
+    with torch.no_grad():
+        starts = [start_of(trained, seed) for seed in (1, 2)]
+        starts = [to_gpu(start) for start in starts]
+        for start in starts:
+            found = recorded(network, start, sampler).clone()
+            torch.testing.assert_close(found, walk(network, start, sampler), rtol=0, atol=1e-5)
+        first = network.recording
+        network.whitening.deviation.mul_(3)
+        found = recorded(network, starts[0], sampler).clone()
+        assert network.recording is first
+        torch.testing.assert_close(found, walk(network, starts[0], sampler), rtol=0, atol=1e-5)
+
+
+def test_what_cannot_be_recorded_is_drawn_step_by_step():
+    class Asks(MLP):
+        def denoise(self, x, k, condition):
+            assert float(x.mean()) < 1e9  # the GPU has to be waited for
+            return super().denoise(x, k, condition)
+
+    trained = quick_estimator(denoiser=Asks(3, 8, width=16), denoiser_options={}).train([entry()])
+    samples = drawn(trained)
+    assert trained.network.recording.graph is None
+    np.testing.assert_allclose(samples, drawn(trained.on("cpu")), rtol=1e-2, atol=1e-2)
+    np.testing.assert_array_equal(samples, drawn(trained))
+
+
+def test_a_gpu_out_of_memory_says_so():
+    trained = quick_estimator(memory_budget=1e6).train([entry()])
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        next(trained.predict([entry()], num_samples=2 * 10**9, seed=0))
 
 
 def test_trains_in_mixed_precision():

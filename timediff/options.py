@@ -12,6 +12,7 @@ from timediff.diffusion.model import LOSSES
 from timediff.errors import OptionError
 from timediff.network.encoder import CELLS
 from timediff.network.scaling import SCALERS
+from timediff.network.walk import PRECISIONS
 from timediff.registry import unknown_name
 
 Plugin = Any  # a registered name, or an object
@@ -105,6 +106,9 @@ class Options:
             history; 0 trains on everything to the end. Their windows overlap: four or more begin
             within a horizon.
         patience: epochs without a better validation loss before training stops.
+        matmul_precision: of the products of matrices when predicting on a GPU: ``"float32"``,
+            ``"tf32"`` (inputs of products with 10 bits after the leading one) or ``"bfloat16"``
+            (7 bits, and half of the memory that is moved). On a CPU it changes nothing.
         prediction_batch: windows drawn at a time when predicting, at most.
         memory_budget: GiB that pasts and paths may take when predicting, beside the data and the
             network: fewer windows at a time are drawn where they would take more.
@@ -163,6 +167,7 @@ class Options:
     ema_decay: float | None = 0.99
     validation_windows: int = 14
     patience: int = 10
+    matmul_precision: str = "tf32"
     prediction_batch: int = 32
     memory_budget: float = 4.0
 
@@ -242,6 +247,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "loss_window": ("all", "horizon"),
     "sampler": SAMPLERS,
     "start": ("standard", "context"),
+    "matmul_precision": PRECISIONS,
 }
 
 _MANY = 10**9

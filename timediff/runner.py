@@ -164,7 +164,7 @@ class Runner:
     def _pasts(self, x: np.ndarray, filled: np.ndarray, skipped: int) -> Arrays:
         """What the prior reads, for every block of one horizon and every series."""
         m, p, length = self.manifest["window"], self.horizon, len(filled)
-        spec = types.SimpleNamespace(**m, prediction_length=p)
+        spec = types.SimpleNamespace(**m, prediction_length=p, first=-self.first)
         past, profile = _history.long_means(x, spec, skipped, p)
         origin = np.arange(length - p - self.first, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)

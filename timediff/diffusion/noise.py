@@ -46,6 +46,8 @@ class PathNoise:
         paths: number of each path within its window, below 2^32.
         dim: length of the vectors.
         dtype: of the result.
+        first: how many vectors of each path were drawn before; a tensor ``[1]`` where one piece of
+            recorded work draws other ones each time.
     """
 
     def __init__(
@@ -54,14 +56,14 @@ class PathNoise:
         paths: Int[Tensor, " n"],
         dim: int,
         dtype: torch.dtype = torch.float32,
+        first: int | Int[Tensor, "1"] = 0,
     ):
         seeds, self.paths = seeds.unsqueeze(1), paths.unsqueeze(1)
         self.key = seeds & WORD, seeds >> 32
-        device = seeds.device
-        self.places = torch.arange(-(-dim // 4), device=device).repeat(
-            max(1, min(AHEAD, NUMBERS // (len(paths) * dim)))
-        )
-        self.dim, self.dtype, self.calls = dim, dtype, 0
+        few = isinstance(first, Tensor)  # and so none that may not be wanted
+        each = 1 if few else max(1, min(AHEAD, NUMBERS // (len(paths) * dim)))
+        self.places = torch.arange(-(-dim // 4), device=seeds.device).repeat(each)
+        self.dim, self.dtype, self.calls = dim, dtype, first
         self.ahead: list[Tensor] = []
 
     def __call__(self) -> Float[Tensor, "n d"]:
@@ -74,7 +76,7 @@ class PathNoise:
         """The vectors of the next calls."""
         each = -(-self.dim // 4)
         calls = self.calls + torch.arange(len(self.places) // each, device=self.places.device)
-        self.calls += len(calls)
+        self.calls = self.calls + len(calls)
         call = calls.repeat_interleave(each)
         words = philox((self.places, call, self.paths, torch.zeros_like(call)), self.key)
         a, b, c, d = (word.to(self.dtype).view(len(word), -1, each) for word in words)

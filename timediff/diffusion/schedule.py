@@ -33,6 +33,7 @@ class NoiseSchedule:
         if not (np.diff(table) < 0).all() or table[-1] < 0:
             raise OptionError("a noise schedule must fall strictly, and stay in [0, 1]")
         self._alpha, self._sigma = np.sqrt(table), np.sqrt(1.0 - table)
+        self._numbers = list(zip(self._alpha.tolist(), self._sigma.tolist(), strict=True))
         self._tables: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @property
@@ -42,7 +43,7 @@ class NoiseSchedule:
 
     def at(self, k: int) -> tuple[float, float]:
         """``(alpha_k, sigma_k)`` of one step as Python floats, for a sampler's coefficients."""
-        return float(self._alpha[k]), float(self._sigma[k])
+        return self._numbers[k]
 
     def __call__(
         self, k: Int[Tensor, "*b"], dtype: torch.dtype | None = None

@@ -22,7 +22,8 @@ from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.encoder import Encoder
 from timediff.network.likelihood import Diffused
 from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
-from timediff.types import Float, Int
+from timediff.network.walk import Recording, Walk, products, recorded, walk
+from timediff.types import Float, Int, Shaped
 
 if TYPE_CHECKING:
     from timediff.options import Options
@@ -34,6 +35,11 @@ POSITION_BYTES = 1024  # that one series of a path takes while it is drawn, abou
 def block_size(target_dim: int) -> int:
     """Paths drawn at a time on the CPU: hundreds, as many are usually wanted of a window."""
     return min(MOST_PATHS, max(1, round(POSITIONS / target_dim / 100)) * 100)
+
+
+def at(x: Shaped[Tensor, "*b"], axis: int, step: Int[Tensor, "1"]) -> Shaped[Tensor, "*c"]:
+    """One step of a tensor along its axis of steps."""
+    return x.index_select(axis, step).squeeze(axis)
 
 
 def join(pasts: list[Any]) -> Any:
@@ -51,7 +57,12 @@ class TimeGradNetwork(nn.Module, ABC):
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
         inputs: features that the RNN reads at each step.
+
+    Attributes:
+        recording: see :class:`timediff.network.walk.Recording`; None where there is none yet.
     """
+
+    recording: Recording | None = None
 
     def __init__(
         self,
@@ -162,13 +173,14 @@ class TimeGradNetwork(nn.Module, ABC):
         else:
             most = self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES)
             size = max(1, int(min(most, total)))
+        draw = recorded if device.type == "cuda" else walk
         drawn = batch.target.new_empty(total, self.prediction_length, self.target_dim)
         for first in range(0, total, size):
             number = torch.arange(first, first + size, device=device).clamp(max=total - 1)
-            window, path = number // num_samples, number % num_samples
-            noise = PathNoise(seeds[window], path, self.target_dim, drawn.dtype)
-            paths = self._draw(past, window, noise, sampler)
-            drawn[first : first + size] = paths[: total - first]
+            window = number // num_samples
+            start = Walk(past, window, seeds[window], number % num_samples)
+            with products(self.options.matmul_precision, device):
+                drawn[first : first + size] = draw(self, start, sampler)[: total - first]
         return self._finish(drawn.view(num, num_samples, *drawn.shape[1:]), batch)
 
     @torch.no_grad()
@@ -202,14 +214,44 @@ class TimeGradNetwork(nn.Module, ABC):
         """What the paths of some windows start from."""
 
     @abstractmethod
-    def _draw(
-        self, past: Any, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
-    ) -> Float[Tensor, "n p d"]:
-        """Paths of these windows."""
+    def begin(self, past: Any, window: Int[Tensor, " n"]) -> Any:
+        """What a step of the horizon passes on to the next, as it is before the first.
+
+        Args:
+            past: see :meth:`_read`.
+            window: of each path.
+        """
+
+    @abstractmethod
+    def advance(
+        self,
+        past: Any,
+        window: Int[Tensor, " n"],
+        state: Any,
+        step: Int[Tensor, "1"],
+        noise: PathNoise,
+        sampler: Sampler,
+    ) -> tuple[Float[Tensor, "n d"], Any]:
+        """The next values of some paths, in the units of the data, and what is passed on.
+
+        All that differs between steps is in tensors, so that one recording of it does for all.
+
+        Args:
+            past: see :meth:`_read`.
+            window: of each path.
+            state: what the step before passed on; may be changed.
+            step: number of the step, from 0.
+            noise: of the paths.
+            sampler: goes down the reverse chain.
+        """
 
     def _finish(self, paths: Float[Tensor, "b s p d"], batch: Batch) -> Float[Tensor, "b s p d"]:
         """The paths in what is left to do for all of them; may change them in place."""
         return paths
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was recorded, which belongs to this process and these weights."""
+        return {k: v for k, v in self.__dict__.items() if k != "recording"}
 
     @torch.no_grad()
     def widen_bounds(self, x: Float[Tensor, "b t d"]) -> None:

@@ -6,7 +6,6 @@ import torch
 
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
-from timediff.diffusion.samplers import Start
 from timediff.network.dynamics import ORDER
 from timediff.network.outlook import Outlook
 from timediff.network.scenario import Conditions, Course, Projection, meet
@@ -53,8 +52,9 @@ class ResidualCourse(Course):
         """See :class:`Course`."""
         network, past, residuals = self.network, self.past, self.residuals
         loc, scale = past.loc[0, j], past.scale[0, j]
-        h, self.state = network.read_step(past, self.window, self.w, self.state, j)
-        mu, sigma = network.dynamics.moments(residuals, past.context[:, :, j], self.window, j)
+        step = torch.tensor([j], device=loc.device)
+        h, self.state = network.read_step(past, self.window, self.w, self.state, step)
+        mu, sigma = network.dynamics.moments(residuals, past.context[:, :, j], self.window, step)
         fixed, weights, target = self.conditions.at(j)
         now = self._now(j, mu, sigma)
         ahead = self.outlook.ahead(j, residuals, mu, sigma.mean(0), now)
@@ -112,17 +112,14 @@ class LevelCourse(Course):
         self.network, self.past, self.conditions = network, past, conditions
         self.noise, self.sampler = noise, sampler
         self.window = torch.zeros_like(noise.paths.squeeze(1))
-        self.state: Any = network.encoder.select(past.state, self.window)
-        self.drawn: list[Tensor] = []
+        self.state = network.begin(past, self.window)
 
     def step(self, j: int) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Course`."""
         network, past, window = self.network, self.past, self.window
         loc, scale = past.loc[0, 0], past.scale[0, 0]
-        start = None
-        if network.options.start != "standard":
-            start = Start(past.mean[window, 0], past.variance[window, 0])
-        h, self.state = network.read_step(past, window, self.drawn, self.state, j)
+        step, start = torch.tensor([j], device=loc.device), network.start(past, window)
+        h, rnn = network.read_step(past, window, self.state.drawn, self.state.rnn, step)
         fixed, weights, target = self.conditions.at(j)
         single = torch.eye(len(fixed), dtype=loc.dtype, device=loc.device)[fixed]
         values = [((self.conditions.values[j] - loc) / scale)[fixed], target - weights @ loc]
@@ -130,7 +127,8 @@ class LevelCourse(Course):
         now = Projection.of(rows, torch.cat(values).cpu().double().expand(len(window), -1), loc)
         x = self.sampler.sample(network.diffusion, h, self.noise, start, now)
         x = now(x.clamp(network.low, network.high))
-        self.drawn.append(x)
+        drawn = self.state.drawn.index_copy_(1, step, x.unsqueeze(1))
+        self.state = self.state._replace(rnn=rnn, drawn=drawn)
         x = torch.where(fixed, self.conditions.values[j], loc + scale * x)
         x = meet(x, weights, target, torch.where(fixed, 0.0, scale**2))
         unknown = torch.full_like(x[:, 0], torch.nan)
@@ -138,5 +136,5 @@ class LevelCourse(Course):
 
     def select(self, index: Int[Tensor, " n"]) -> None:
         """See :class:`Course`."""
-        self.state = self.network.encoder.select(self.state, index)
-        self.drawn = [x[index] for x in self.drawn]
+        rnn = self.network.encoder.select(self.state.rnn, index)
+        self.state = self.state._replace(rnn=rnn, drawn=self.state.drawn[index])

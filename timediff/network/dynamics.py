@@ -119,7 +119,7 @@ class Dynamics(nn.Module):
         e: Float[Tensor, "n d"],
         contexts: Float[Tensor, "b d w"],
         window: Int[Tensor, " n"],
-        step: int,
+        step: Int[Tensor, "1"],
     ) -> Float[Tensor, "n d"]:
         """The next residuals of some paths, from their innovations.
 
@@ -138,7 +138,7 @@ class Dynamics(nn.Module):
         past: Float[Tensor, "n d k"],
         contexts: Float[Tensor, "b d w"],
         window: Int[Tensor, " n"],
-        step: int,
+        step: Int[Tensor, "1"],
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d"]]:
         """Location and scale of the next residuals of some paths; see :meth:`draw`."""
         _, *parts = zip(*self._blocks(past, contexts, window, step), strict=True)
@@ -146,7 +146,7 @@ class Dynamics(nn.Module):
         return loc, scale
 
     def _blocks(
-        self, past: Tensor, contexts: Tensor, window: Tensor, step: int
+        self, past: Tensor, contexts: Tensor, window: Tensor, step: Tensor
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Location and scale of some paths at a time."""
         rows = max(1, POSITIONS // past.shape[1]) if past.device.type == "cpu" else len(past)

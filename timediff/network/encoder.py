@@ -49,6 +49,11 @@ class Encoder(nn.Module):
         output, state = self.rnn(u, state)
         return self.project(output), state
 
+    def step(self, u: Float[Tensor, "n u"], state: Any) -> tuple[Float[Tensor, "n h"], Any]:
+        """The condition of one step, and the state after it."""
+        h, state = self(u.unsqueeze(1), state)
+        return h.squeeze(1), state
+
     @staticmethod
     def select(state: Any, windows: Int[Tensor, " n"]) -> Any:
         """The states of these windows, each as often as it is named."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
-from timediff.network.base import TimeGradNetwork
+from timediff.network.base import TimeGradNetwork, at
 from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.courses import LevelCourse
 from timediff.network.features import NONE, FeatureSizes, StaticFeatures
@@ -42,6 +42,18 @@ class LevelPast(NamedTuple):
     scale: Float[Tensor, "b 1 d"]
     mean: Float[Tensor, "b 1 d"]
     variance: Float[Tensor, "b 1 d"]
+
+
+class LevelState(NamedTuple):
+    """What a step of the horizon passes on to the next.
+
+    Attributes:
+        rnn: state of the RNN.
+        drawn: scaled values of all steps so far, 0 after them.
+    """
+
+    rnn: Any
+    drawn: Float[Tensor, "n p d"]
 
 
 class LevelNetwork(TimeGradNetwork):
@@ -129,32 +141,50 @@ class LevelNetwork(TimeGradNetwork):
         calendar, lags = scaled.calendar[:, c:], scaled.lags[:, c:]
         return LevelPast(state, calendar, lags, batch.loc, batch.scale, *self._moments(scaled))
 
-    def _draw(
-        self, past: LevelPast, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
-    ) -> Float[Tensor, "n p d"]:
-        """See :meth:`TimeGradNetwork.sample`."""
-        state = self.encoder.select(past.state, window)
-        start = None
-        if self.options.start != "standard":
-            start = Start(past.mean[window, 0], past.variance[window, 0])
-        drawn: list[Tensor] = []
-        for j in range(self.prediction_length):
-            h, state = self.read_step(past, window, drawn, state, j)
-            x = sampler.sample(self.diffusion, h, noise, start)
-            drawn.append(x.clamp(self.low, self.high))
-        return Affine(past.loc[window], past.scale[window]).restore(torch.stack(drawn, dim=1))
+    def begin(self, past: LevelPast, window: Int[Tensor, " n"]) -> LevelState:
+        """See :meth:`TimeGradNetwork.begin`."""
+        size = len(window), self.prediction_length, self.target_dim
+        return LevelState(self.encoder.select(past.state, window), past.loc.new_zeros(size))
+
+    def advance(
+        self,
+        past: LevelPast,
+        window: Int[Tensor, " n"],
+        state: LevelState,
+        step: Int[Tensor, "1"],
+        noise: PathNoise,
+        sampler: Sampler,
+    ) -> tuple[Float[Tensor, "n d"], LevelState]:
+        """See :meth:`TimeGradNetwork.advance`."""
+        h, rnn = self.read_step(past, window, state.drawn, state.rnn, step)
+        x = sampler.sample(self.diffusion, h, noise, self.start(past, window))
+        x = x.clamp(self.low, self.high)
+        drawn = state.drawn.index_copy_(1, step, x.unsqueeze(1))
+        affine = Affine(past.loc[window, 0], past.scale[window, 0])
+        return affine.restore(x), LevelState(rnn, drawn)
+
+    def start(self, past: LevelPast, window: Int[Tensor, " n"]) -> Start | None:
+        """Where the chains of some paths start."""
+        if self.options.start == "standard":
+            return None
+        return Start(past.mean[window, 0], past.variance[window, 0])
 
     def read_step(
-        self, past: LevelPast, window: Int[Tensor, " n"], drawn: list[Tensor], state: Any, step: int
+        self,
+        past: LevelPast,
+        window: Int[Tensor, " n"],
+        drawn: Float[Tensor, "n p d"],
+        state: Any,
+        step: Int[Tensor, "1"],
     ) -> tuple[Float[Tensor, "n h"], Any]:
-        """The condition of the next step of some paths, from all that was drawn ``[n, d]``."""
-        lags = past.lags[window, step]
+        """The condition of the next step of some paths, from all that was drawn before it."""
+        lags = list(at(past.lags, 1, step)[window].unbind(1))
         for i, lag in enumerate(self.lags):
-            if lag <= step:  # it falls into the horizon: it is the path's own value
-                lags[:, i] = drawn[step - lag]
-        u = self._inputs(lags, past.calendar[window, step])
-        h, state = self.encoder(u.unsqueeze(1), state)
-        return h.squeeze(1), state
+            if lag < self.prediction_length:
+                own = at(drawn, 1, (step - lag).clamp(min=0))
+                lags[i] = torch.where(step >= lag, own, lags[i])  # in the horizon: the path's own
+        calendar = at(past.calendar, 1, step)[window]
+        return self.encoder.step(self._inputs(torch.stack(lags, 1), calendar), state)
 
     def course(
         self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler

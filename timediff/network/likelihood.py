@@ -139,8 +139,8 @@ def observed_levels(network: "LevelNetwork", batch: "Batch") -> Diffused:
     window = torch.arange(len(horizon), device=horizon.device)
     state, conditions = past.state, []
     for j in range(network.prediction_length):
-        before = list(horizon[:, :j].unbind(1))
-        h, state = network.read_step(past, window, before, state, j)
+        step = torch.tensor([j], device=horizon.device)
+        h, state = network.read_step(past, window, horizon, state, step)
         conditions.append(h)
     return Diffused(
         horizon,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
-from timediff.network.base import TimeGradNetwork
+from timediff.network.base import TimeGradNetwork, at
 from timediff.network.batch import (
     Batch,
     Innovations,
@@ -75,6 +75,20 @@ class ResidualPast(NamedTuple):
     scale: Float[Tensor, "b p d"]
     w: Float[Tensor, "b d"]
     context: Float[Tensor, "b d p c"]
+
+
+class ResidualState(NamedTuple):
+    """What a step of the horizon passes on to the next.
+
+    Attributes:
+        rnn: state of the RNN.
+        w: white innovations of the step.
+        residuals: those of the last steps, the latest first.
+    """
+
+    rnn: Any
+    w: Float[Tensor, "n d"]
+    residuals: Float[Tensor, "n d k"]
 
 
 class ResidualNetwork(TimeGradNetwork):
@@ -307,30 +321,43 @@ class ResidualNetwork(TimeGradNetwork):
         context = self.dynamics.context(series, own)
         return ResidualPast(state, calendar, loc[:, c:], scale[:, c:], w[:, c - 1], context)
 
-    def _draw(
-        self, past: ResidualPast, window: Int[Tensor, " n"], noise: PathNoise, sampler: Sampler
-    ) -> Float[Tensor, "n p d"]:
-        """See :meth:`TimeGradNetwork.sample`."""
-        state, w = self.encoder.select(past.state, window), past.w[window]
-        residuals = w.new_zeros(*w.shape, ORDER)  # the latest first
-        drawn = []
-        for j in range(self.prediction_length):
-            h, state = self.read_step(past, window, w, state, j)
-            w = sampler.sample(self.diffusion, h, noise).clamp(self.low, self.high)
-            e, context = self.whitening.back(w), past.context[:, :, j]
-            z = self.dynamics.draw(residuals, e, context, window, j).clamp_(-LIMIT, LIMIT)
-            residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
-            drawn.append(torch.addcmul(past.loc[window, j], past.scale[window, j], z))
-        return torch.stack(drawn, dim=1)
+    def begin(self, past: ResidualPast, window: Int[Tensor, " n"]) -> ResidualState:
+        """See :meth:`TimeGradNetwork.begin`."""
+        w = past.w[window]
+        state = self.encoder.select(past.state, window)
+        return ResidualState(state, w, w.new_zeros(*w.shape, ORDER))
+
+    def advance(
+        self,
+        past: ResidualPast,
+        window: Int[Tensor, " n"],
+        state: ResidualState,
+        step: Int[Tensor, "1"],
+        noise: PathNoise,
+        sampler: Sampler,
+    ) -> tuple[Float[Tensor, "n d"], ResidualState]:
+        """See :meth:`TimeGradNetwork.advance`."""
+        h, rnn = self.read_step(past, window, state.w, state.rnn, step)
+        w = sampler.sample(self.diffusion, h, noise).clamp(self.low, self.high)
+        z = self.dynamics.draw(
+            state.residuals, self.whitening.back(w), at(past.context, 2, step), window, step
+        ).clamp_(-LIMIT, LIMIT)
+        residuals = torch.cat([z.unsqueeze(-1), state.residuals[..., :-1]], dim=-1)
+        loc, scale = (at(part, 1, step)[window] for part in (past.loc, past.scale))
+        return torch.addcmul(loc, scale, z), ResidualState(rnn, w, residuals)
 
     def read_step(
-        self, past: ResidualPast, window: Int[Tensor, " n"], w: Tensor, state: Any, step: int
+        self,
+        past: ResidualPast,
+        window: Int[Tensor, " n"],
+        w: Tensor,
+        state: Any,
+        step: Int[Tensor, "1"],
     ) -> tuple[Float[Tensor, "n h"], Any]:
         """The condition of the next step of some paths, from the last innovations ``[n, d]``."""
         position = self.position[step].expand(len(w), -1)
-        u = torch.cat([past.calendar[window, step], w, position], dim=-1)
-        h, state = self.encoder(u.unsqueeze(1), state)
-        return h.squeeze(1), state
+        calendar = at(past.calendar, 1, step)[window]
+        return self.encoder.step(torch.cat([calendar, w, position], dim=-1), state)
 
     def course(
         self, batch: Batch, conditions: Conditions, noise: PathNoise, sampler: Sampler

@@ -45,19 +45,17 @@ class Denoiser(nn.Module, ABC):
     def compile_kernel(self) -> None:
         """Let ``torch.compile`` fuse the kernel when it is first called, where that is possible.
 
-        Without a compiler, or where compilation fails, it stays as it is.
+        Without a compiler, or where compilation fails, it stays as it is. On a GPU the whole step
+        of the horizon is compiled, and not its parts.
         """
         plain = getattr(self, self.kernel)
-        on_gpu = any(p.is_cuda for p in self.parameters())
-        mode = "reduce-overhead" if on_gpu else "default"  # the former is a graph of CUDA
-        fused = torch.compile(plain, dynamic=False, mode=mode)
+        fused = torch.compile(plain, dynamic=False)
 
         def call(*inputs: Any) -> Any:
+            if any(isinstance(x, torch.Tensor) and x.is_cuda for x in inputs):
+                return plain(*inputs)
             try:
-                output = fused(*inputs)
-                return output.clone() if on_gpu else output  # the next call writes over it
-            except torch.cuda.OutOfMemoryError:
-                raise
+                return fused(*inputs)
             except Exception as error:
                 logger.info("the denoiser is not compiled: %s", error)
                 setattr(self, self.kernel, plain)
