@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,19 @@ def machine() -> dict[str, str]:
     packages += [name for name in ("statsmodels", "statsforecast") if find_spec(name)]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
-        "versions": " ".join(f"{name}={version(name)}" for name in packages),
+        "versions": " ".join(f"{name}={_version(name)}" for name in packages),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, device {device}",
         "threads": str(torch.get_num_threads()),
     }
+
+
+def _version(package: str) -> str:
+    """Of a package, or that it is used from its source."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source"
 
 
 def markdown(table: pd.DataFrame, digits: int = 4) -> str:
@@ -79,6 +87,10 @@ def write_results(folder: Path, name: str, title: str, rows: Iterable[dict[str, 
     """A result as CSV, and as Markdown with the versions under it."""
     table = pd.DataFrame(list(rows))
     record = machine()
-    write(folder / f"{name}.csv", table.assign(**record).to_csv(index=False))
-    notes = "\n".join(f"- {key}: {value}" for key, value in record.items())
-    write(folder / f"{name}.md", f"# {title}\n\n{markdown(table)}\n{notes}\n")
+    for key, value in record.items():  # rows that were kept have their own
+        own = table[key] if key in table else pd.Series(index=table.index, dtype=object)
+        table[key] = own.fillna(value)
+    write(folder / f"{name}.csv", table.to_csv(index=False))
+    notes = "\n".join(f"- {key}: {'; '.join(map(str, table[key].unique()))}" for key in record)
+    text = markdown(table.drop(columns=list(record)))
+    write(folder / f"{name}.md", f"# {title}\n\n{text}\n{notes}\n")

@@ -1,6 +1,7 @@
 """How long does it take to draw the paths of a forecast, beside TimeGrad as it is usually written?
 
     python -m benchmarks.sampling [--series 8 137 370 963] [--presets default "paper, compiled"]
+    python -m benchmarks.sampling --add --devices cuda
 
 100 paths of 24 steps for each of 7 windows, drawn by untrained networks (their weights do not
 change what is computed). The reference is ``benchmarks/reference.py``, in the same run. A chain of
@@ -10,12 +11,15 @@ the whole call of ``predict``. With ``--add`` the rows of other presets stay, wi
 their own run, whose start is in the last column. Medians of several, after one to warm up, in which
 what is to be compiled is compiled.
 
+``drawing, s`` is the part of a call of ``predict`` in which the network, having read the histories,
+draws the paths. On a GPU products are taken in tf32 unless the name says another precision.
+
 ``floor, s`` is the time that the products of matrices and convolutions (all of them, counted by
-PyTorch) would take at the speed of a large product of matrices, measured in the same run; ``of the
-floor`` is how much of the time taken that is. ``GB`` is what all operations read and write, each
-for itself (what is changed in place once), and ``copied, s`` the time of copying as much from and
-to main memory: more than the time taken means that much of it stayed in the cache, or was never
-written.
+PyTorch) would take at the speed of a large product of matrices of the same precision, measured in
+the same run; ``of the floor`` is how much of the time of drawing that is. ``GB`` is what all
+operations read and write, each for itself (what is changed in place once), and ``copied, s`` the
+time of copying as much from and to main memory: more than the time taken means that much of it
+stayed in the cache, or was never written.
 """
 
 import argparse
@@ -25,24 +29,38 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import pandas as pd
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import NUM_SAMPLES, machine, write_results
+from benchmarks.common import NUM_SAMPLES, write_results
 from benchmarks.reference import EpsilonTheta, ReverseLoop
 from benchmarks.untrained import FREQ, entries, untrained
 from timediff.diffusion import SCHEDULES
 from timediff.entries import read_entry
+from timediff.network.walk import PRECISIONS, products, walk
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 
 WINDOWS, HORIZON, HISTORY, THREADS = 7, 24, 24 * 70, 2
 MANY = 50  # reverse steps from which one step of the horizon stands for all
-COMPILED = ", compiled"  # after the name of a preset
+COMPILED = ", compiled"  # after the name of a preset, and before a precision
+PRESETS = {
+    "cpu": ["default", "fast", "paper", "paper" + COMPILED],
+    "cuda": [
+        "default",
+        "default" + COMPILED,
+        *(f"default{COMPILED}, {precision}" for precision in ("float32", "bfloat16")),
+        "fast" + COMPILED,
+        "paper",
+        "paper" + COMPILED,
+    ],
+}
 TIMED = 3  # reverse steps of the reference that are timed
 
 
@@ -51,29 +69,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--series", nargs="+", type=int, default=[8, 137, 370, 963])
-    parser.add_argument(
-        "--presets", nargs="+", default=["default", "fast", "paper", "paper" + COMPILED]
-    )
+    parser.add_argument("--presets", nargs="+", help=f"on the CPU by default {PRESETS['cpu']}")
+    parser.add_argument("--devices", nargs="+", help="cpu, cuda; those that there are")
     parser.add_argument("--samples", type=int, default=NUM_SAMPLES)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--add", action="store_true", help="keep the rows of other presets")
+    parser.add_argument(
+        "--add", action="store_true", help="keep the rows of other presets and devices"
+    )
     given = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    devices = given.devices or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
     rows: list[dict[str, Any]] = []
-    kept = earlier(given.output, given.presets) if given.add else []
+    todo = {device: given.presets or PRESETS[device] for device in devices}
+    kept = earlier(given.output, todo, given.series) if given.add else []
     start = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     for device in devices:
-        speed, width = peak(device), bandwidth(device)
+        if device == "cpu":
+            torch.set_num_threads(THREADS)
+        width, peaks = bandwidth(device), {}
         for dim in given.series:
             reference = None
-            for name in ["reference", *given.presets]:
+            for name in ["reference", *todo[device]]:
                 run = Run(name, dim, device, given.samples)
+                if run.precision not in peaks:
+                    peaks[run.precision] = peak(device, run.precision)
                 # the reference varies most, and all ratios hang on it
                 seconds = run.time(given.repeats * (3 if name == "reference" else 1))
                 flops, moved = run.operations()
                 reference = reference or seconds
-                floor = flops / speed
+                floor = flops / peaks[run.precision]
+                drawing = run.drawing(given.repeats) or seconds
                 row = {
                     "model": name,
                     "device": device,
@@ -83,9 +107,10 @@ def main() -> None:
                     "steps": run.steps,
                     "seconds": seconds,
                     "ratio_to_reference": reference / seconds,
+                    "drawing, s": drawing,
                     "GFLOP": flops / 1e9,
                     "floor, s": floor,
-                    "of the floor": floor / seconds,
+                    "of the floor": floor / drawing,
                     "GB": moved / 1e9,
                     "copied, s": moved / width,
                     "timed": run.timed,
@@ -96,14 +121,19 @@ def main() -> None:
                 write_results(given.output, "sampling", title(kept + rows), kept + rows)
 
 
-def earlier(output: Path, presets: list[str]) -> list[dict[str, Any]]:
-    """The rows that are there, of runs of other presets, each with the reference of its run."""
+def earlier(output: Path, todo: dict[str, list[str]], series: list[int]) -> list[dict[str, Any]]:
+    """The rows that are there and not made anew, each with the reference of its run."""
     path = output / "sampling.csv"
     if not path.exists():
         return []
-    table = pd.read_csv(path).drop(columns=list(machine()))
-    runs = table.loc[~table["model"].isin(["reference", *presets]), "run"].unique()
-    kept = table[table["run"].isin(runs) & ~table["model"].isin(presets)]
+    table = pd.read_csv(path)
+    anew = [
+        row.model in todo.get(row.device, ()) and row.series in series
+        for row in table.itertuples(index=False)
+    ]
+    table = table[~np.array(anew)]
+    runs = table.loc[table["model"] != "reference", "run"]
+    kept = table[table["run"].isin(runs)]
     return [{str(k): v for k, v in row.items()} for row in kept.to_dict("records")]
 
 
@@ -133,7 +163,9 @@ class Run:
     def __init__(self, name: str, dim: int, device: str, samples: int):
         torch.manual_seed(0)
         self.device, n = device, WINDOWS * samples
+        name, _, precision = name.rpartition(", ") if name.endswith(PRECISIONS) else (name, "", "")
         preset = name.removesuffix(COMPILED)
+        self.precision = precision or ("tf32" if device == "cuda" else "float32")
         options = Options.from_preset("paper" if name == "reference" else preset)
         self.steps = options.steps or options.diff_steps
         self.call: Callable[[], Any]
@@ -152,22 +184,34 @@ class Run:
                         loop.step(x, self.steps - 1 - i, h, torch.randn_like(x))
 
             self.call = self.counted = some
+            self.draw: Callable[[], Any] | None = None
+            self.precision = "float32"
             self.times = HORIZON * self.steps / TIMED
             self.timed = f"{TIMED} of {HORIZON * self.steps} reverse steps"
             return
         horizon = 1 if self.steps >= MANY else HORIZON
         predictor = untrained(preset, dim, horizon, HISTORY, device)
+        predictor = predictor.on(matmul_precision=self.precision)
         windows = entries(dim, HISTORY, WINDOWS, HORIZON)
         whole = self.steps < MANY
+
+        def draws(predictor: TimeGradPredictor) -> Callable[[], Any]:
+            network, seeds = predictor.network, torch.arange(WINDOWS)
+            with torch.no_grad():
+                past = network.pasts(
+                    predictor.gather([read_entry(e, i, FREQ) for i, e in enumerate(windows)])
+                )
+            return torch.no_grad()(lambda: network.paths(past, samples, seeds, network.sampler))
 
         def calls(predictor: TimeGradPredictor) -> Callable[[], Any]:
             if whole:
                 return lambda: list(predictor.predict(windows, num_samples=samples, seed=0))
-            batch = predictor.gather([read_entry(e, i, FREQ) for i, e in enumerate(windows)])
-            return lambda: predictor.network.sample(batch, samples, torch.arange(WINDOWS))
+            return draws(predictor)
 
-        self.counted = calls(predictor)
-        self.call = calls(predictor.compiled()) if preset != name else self.counted
+        self.counted = draws(predictor)
+        fast = predictor.compiled() if preset != name else predictor
+        self.call = calls(fast)
+        self.draw = draws(fast) if whole else None
         self.times = 1.0 if whole else float(HORIZON)
         self.timed = "predict()" if whole else f"1 of {HORIZON} steps of the horizon"
 
@@ -175,9 +219,17 @@ class Run:
         """Median seconds of a whole forecast."""
         return self.times * measure(self.call, repeats, self.device)
 
+    def drawing(self, repeats: int) -> float | None:
+        """Median seconds of the part in which the network works; None where that is all."""
+        return None if self.draw is None else measure(self.draw, repeats, self.device)
+
     def operations(self) -> tuple[float, float]:
-        """Floating-point operations of a whole forecast, in products of matrices; bytes moved."""
-        with FlopCounterMode(display=False) as counter, Moved() as moved:
+        """Floating-point operations of drawing, in products of matrices; bytes moved."""
+        with (
+            FlopCounterMode(display=False) as counter,
+            Moved() as moved,
+            mock.patch("timediff.network.base.recorded", walk),  # a replay hides operations
+        ):
             self.counted()
         return self.times * counter.get_total_flops(), self.times * moved.bytes
 
@@ -220,10 +272,12 @@ def measure(call: Callable[[], Any], repeats: int, device: str) -> float:
     return statistics.median(seconds[1:])
 
 
-def peak(device: str, size: int = 2048) -> float:
-    """Operations a second of a large product of matrices, in float32."""
+def peak(device: str, precision: str) -> float:
+    """Operations a second of a large product of matrices in some precision."""
+    size = 2048 if device == "cpu" else 8192
     a = torch.randn(size, size, device=device)
-    return 2 * size**3 / measure(lambda: a @ a, 5, device)
+    with products(precision, a.device):
+        return 2 * size**3 / measure(lambda: a @ a, 5, device)
 
 
 def bandwidth(device: str, size: int = 2**26) -> float:

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 
 from benchmarks import sampling
+from benchmarks.common import write_results
 from benchmarks.reference import EpsilonTheta, ReverseLoop
 from timediff.diffusion import SCHEDULES, ConditionalDiffusion
 from timediff.diffusion.denoisers import WaveNet
@@ -47,9 +48,17 @@ def test_the_benchmark_times_every_model_and_writes_a_table(tmp_path, monkeypatc
     # the reference does the same products of matrices, and those of the step and the condition more
     assert rows.loc["reference", "GFLOP"] > rows.loc["paper", "GFLOP"] > 0
     assert "# Drawing paths: the default takes" in (tmp_path / "sampling.md").read_text()
-    kept = sampling.earlier(tmp_path, ["paper"])
+    kept = sampling.earlier(tmp_path, {"cpu": ["paper"]}, [3])
     assert [row["model"] for row in kept] == ["reference", "default"]
-    assert sampling.earlier(tmp_path, ["default", "paper"]) == []
+    assert sampling.earlier(tmp_path, {"cpu": ["default", "paper"]}, [3]) == []
+    others = [{**row, "machine": "another"} for row in kept]
+    write_results(tmp_path, "sampling", "Both", [*others, *kept[:1]])
+    found = pd.read_csv(tmp_path / "sampling.csv")["machine"]
+    assert list(found[:2]) == ["another"] * 2 and found[2] == kept[0]["machine"]
+    assert "- machine: another; " in (tmp_path / "sampling.md").read_text()
+    everything = sampling.earlier(tmp_path, {"cuda": ["default", "paper"]}, [3])
+    assert len(everything) == 3
+    assert len(sampling.earlier(tmp_path, {"cpu": ["default"]}, [4])) == 3
 
 
 def test_bytes_are_those_of_what_is_read_and_written():

@@ -83,7 +83,9 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
             raise DataError(f"{name} has no field {field!r}: give a start and a target")
     start = _start(entry[FieldName.START], name, freq)
     try:
-        target = np.asarray(entry[FieldName.TARGET], dtype=np.float64)
+        target = np.asarray(entry[FieldName.TARGET])
+        if target.dtype != np.float32:
+            target = target.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"the target of {name} is not a table of numbers: {error}") from error
     if target.ndim not in (1, 2):
@@ -107,7 +109,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
         info=info,
     )
     with np.errstate(over="ignore"):
-        single = panel.values.astype(np.float32)
+        single = panel.values.astype(np.float32, copy=False)
     bad = np.argwhere(np.isinf(single))
     if len(bad):
         time, column = map(int, bad[0])

@@ -70,8 +70,10 @@ class FeatureStore:
         mean, profile = np.zeros(shape, "f4"), np.zeros((*shape, seasons), "f4")
         if spec.lookback and known.size:
             history = known[spec.pad :][:length].reshape(length, -1)
-            mean, profile = long_means(history, spec, skipped, future)
-            mean, profile = mean.reshape(shape), profile.reshape(*shape, seasons)
+            begin = length + spec.first if for_forecast else -spec.pad
+            found = long_means(history, spec, begin, future)
+            mean[len(mean) - len(found[0]) :] = found[0].reshape(-1, *shape[1:])
+            profile[len(mean) - len(found[0]) :] = found[1].reshape(-1, *shape[1:], seasons)
         return known[skipped:], profile, mean, past
 
     def _of_entry(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:

@@ -29,7 +29,7 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     missing = np.isnan(values)
     if not missing.any():
         return values[-last:]
-    mean = np.where(missing, 0.0, values).sum(0) / np.maximum((~missing).sum(0), 1)
+    table = values
     lead = int((~missing).any(1).argmax())  # rows before any value
     gaps = missing[lead:].any(1)
     # what is missing after whole rows is found in the season before, or in the row before
@@ -42,7 +42,11 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
         cycles.reshape(-1, dim)[:length] = values
         values = _carry(cycles).reshape(-1, dim)[:length]
     values = np.concatenate([before, _carry(values)])[-last:]
-    return np.where(np.isnan(values), mean.astype(values.dtype), values)
+    empty = np.isnan(values)
+    if not empty.any():
+        return values
+    mean = np.where(missing, 0.0, table).sum(0) / np.maximum((~missing).sum(0), 1)
+    return np.where(empty, mean.astype(values.dtype), values)
 
 
 def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
@@ -58,30 +62,25 @@ def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
 
 
 def long_means(
-    values: np.ndarray, spec: "WindowSpec", skipped: int, future: int
+    values: np.ndarray, spec: "WindowSpec", begin: int, future: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of an entry the mean of its past ``(t, D)`` and its profiles ``(t, D, s)``.
+    """For steps of an entry the means of their past ``(t, D)`` and their profiles ``(t, D, s)``.
 
     Args:
         values: the whole entry, ``(T, D)``.
         spec: what a window holds.
-        skipped: steps that are left out at its begin.
-        future: steps that are added at its end, for the forecast after it: then only the means
-            that its window reads are right.
+        begin: the first step that is wanted; below 0 for some before the entry.
+        future: steps after its end.
     """
-    rows = spec.pad + len(values) - skipped + future
+    rows = len(values) - begin + future
     if not spec.lookback:
         return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
-    front = spec.pad
-    if future:
-        front += max(0, len(values) + spec.first - skipped)
-    skipped += front - spec.pad
-    past = past_means(values, skipped)
-    past = np.pad(past, ((front, future), (0, 0)), mode="edge")[:rows]
+    front, begin = max(0, -begin), max(0, begin)
+    past = np.pad(past_means(values, begin), ((front, future), (0, 0)), mode="edge")[:rows]
     profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
     for i, season in enumerate(spec.profiles):
         first = -(-spec.prediction_length // season)
-        mean = seasonal_means(values, season, first, skipped, future)
+        mean = seasonal_means(values, season, first, begin, future)
         mean = np.pad(mean, ((front, 0), (0, 0)), constant_values=np.nan)
         profile[..., i] = np.where(np.isnan(mean), past, mean)
     return past, profile
@@ -97,11 +96,14 @@ def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:
     Returns:
         ``(T - skipped + 1, D)``; where nothing was observed before, the mean of the series.
     """
-    observed, known = ~np.isnan(values), np.nan_to_num(values).astype(np.float64)
+    observed = ~np.isnan(values)
+    known, double = np.where(observed, values, 0), np.float64
     before = slice(0, skipped)
-    total = np.concatenate([known[before].sum(0, keepdims=True), known[skipped:]]).cumsum(0)
+    first = known[before].sum(0, dtype=double, keepdims=True)
+    total = np.concatenate([first, known[skipped:]]).cumsum(0, dtype=double)
     count = np.concatenate([observed[before].sum(0, keepdims=True), observed[skipped:]]).cumsum(0)
-    mean = known.sum(0) / np.maximum(observed.sum(0), 1)
+    whole = known[skipped:].sum(0, dtype=double) + first[0]
+    mean = whole / np.maximum(observed.sum(0), 1)
     return np.where(count > 0, total / np.maximum(count, 1), mean).astype(values.dtype)
 
 
@@ -120,20 +122,18 @@ def seasonal_means(
     Returns:
         ``(T - skipped + future, D)``, NaN where nothing was observed.
     """
-    length, dim = values.shape
-    reach = season * (first + PROFILE_SEASONS)
-    begin = max(0, skipped - reach)  # what lies before is not read
-    padded = np.full((-(-(length - begin + future) // season) * season, dim), np.nan)
-    padded[: length - begin] = values[begin:]
-    cycles = padded.reshape(-1, season, dim)
-
-    def window(x: np.ndarray) -> np.ndarray:
-        """Sums over the cycles ``first`` to ``first + PROFILE_SEASONS - 1`` before each."""
-        sums = np.concatenate([np.zeros((1, season, dim)), x.cumsum(0)])
-        n = len(x)
-        high = np.clip(np.arange(n) - first + 1, 0, n)
-        return sums[high] - sums[np.clip(high - PROFILE_SEASONS, 0, n)]
-
-    total, count = window(np.nan_to_num(cycles)), window(~np.isnan(cycles))
-    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).reshape(-1, dim)
-    return mean[skipped - begin : length - begin + future].astype(values.dtype)
+    nearest = range(first, first + PROFILE_SEASONS)
+    unread = max(0, skipped - season * nearest[-1])
+    values, skipped = values[unread:], skipped - unread
+    rows, missing = len(values) - skipped + future, np.isnan(values)
+    known, seen = values, np.ones((len(values), 1), bool)
+    if missing.any():
+        known, seen = np.where(missing, 0, values), ~missing
+    total = np.zeros((rows, values.shape[1]))
+    count = np.zeros((rows, seen.shape[1]), np.int32)
+    for low in (skipped - season * k for k in nearest):  # these rows one season further back
+        begin, end = max(0, -low), min(rows, len(values) - low)
+        if begin < end:
+            total[begin:end] += known[low + begin : low + end]
+            count[begin:end] += seen[low + begin : low + end]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(values.dtype)

@@ -151,7 +151,7 @@ class Runner:
         window["floor"] = np.where((x < 0).any(0), -np.inf, 0.0).astype("f4")
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
         if self.is_residual:
-            return window | self._pasts(x, filled, skipped)
+            return window | self._pasts(x, filled)
         whole = m["scale_window"] == "series"
         known = x if whole else np.where(window["observed"], window["target"], np.nan)[:c]
         loc, scale = _parts.scaling(m["scaling"], known)
@@ -161,11 +161,11 @@ class Runner:
             "scale": scale,
         }
 
-    def _pasts(self, x: np.ndarray, filled: np.ndarray, skipped: int) -> Arrays:
+    def _pasts(self, x: np.ndarray, filled: np.ndarray) -> Arrays:
         """What the prior reads, for every block of one horizon and every series."""
         m, p, length = self.manifest["window"], self.horizon, len(filled)
-        spec = types.SimpleNamespace(**m, prediction_length=p, first=-self.first)
-        past, profile = _history.long_means(x, spec, skipped, p)
+        spec = types.SimpleNamespace(**m, prediction_length=p)
+        past, profile = _history.long_means(x, spec, len(x) - self.first, p)
         origin = np.arange(length - p - self.first, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
@@ -174,8 +174,8 @@ class Runner:
         return {
             "recent": recent.transpose(0, 2, 1),
             "seasonal": seasonal.transpose(0, 3, 1, 2),
-            "profile": profile[horizon].swapaxes(1, 2),
-            "past": past[origin],
+            "profile": profile[horizon - origin[0]].swapaxes(1, 2),
+            "past": past[origin - origin[0]],
             "unit": unit,
             "change": change,
             "deviation": deviation,

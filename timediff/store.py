@@ -42,18 +42,21 @@ class SeriesStore:
         self.names = [panel.title for panel in panels]
         self.lengths: list[int] = []  # steps of each entry that were kept
         self.first: list[int] = []  # row of the first of them
-        pad, parts, first = spec.pad, [], 0
+        self.shift: list[int] = []  # how many rows further up the means of a row lie
+        pad, parts, first, last = spec.pad, [], 0, 0
         moments: list[tuple[Tensor, ...]] = []
         means: list[tuple[np.ndarray, np.ndarray]] = []
         for panel in panels:
             values = panel.values
             moments.append(self._moments(torch.from_numpy(values).to(device)))
             start = panel.start - pad
-            skipped = future = 0
+            skipped, future, begin = 0, 0, -pad
             if for_forecast:
                 skipped, future = max(0, len(values) - spec.reach), spec.prediction_length
-            means.append(long_means(values, spec, skipped, future))
+                begin = len(values) + spec.first
             start, length = start + skipped, pad + len(values) - skipped + future
+            means.append(long_means(values, spec, begin, future))
+            last += len(means[-1][0])
             self.lengths.append(len(values) - skipped)
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
             filled = fill_gaps(values, spec.season, length)
@@ -61,6 +64,7 @@ class SeriesStore:
             parts.append((filled, ~np.isnan(values[-length:]), stamps))
             self.first.append(first + pad)
             first += length
+            self.shift.append(first - last)
         self.values, self.observed, self.calendar = (
             torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
         )
@@ -93,9 +97,11 @@ class SeriesStore:
         if not spec.lookback:
             return loc, scale, floor, whole, deviation, deviation, deviation
 
+        mean = torch.mean if bool(observed.all()) else torch.nanmean  # the former is quicker
+
         def error(distance: int) -> Tensor:
             """Mean absolute change over so many steps; NaN where it is not known."""
-            change = (x[distance:] - x[:-distance]).abs().nanmean(0, keepdim=True)
+            change = mean((x[distance:] - x[:-distance]).abs_(), 0, keepdim=True)
             return change.maximum(1e-3 * deviation)
 
         change = error(1)
@@ -154,6 +160,7 @@ class SeriesStore:
         p = spec.prediction_length
         blocks = torch.tensor(spec.blocks, device=device)
         origin = (first.unsqueeze(1) + blocks).flatten()
+        up = torch.tensor(self.shift, device=device)[entry].repeat_interleave(len(blocks))
         recent = torch.arange(-spec.lookback, 0, device=device)
         horizon = origin.unsqueeze(1) + torch.arange(p, device=device)
         seasonal = self.values[horizon.unsqueeze(2) - self._seasonal]  # [n, p, a, d]
@@ -161,8 +168,8 @@ class SeriesStore:
         return Rows(
             recent=self.values[origin.unsqueeze(1) + recent].transpose(1, 2).flatten(0, 1),
             seasonal=seasonal.permute(0, 3, 1, 2).flatten(0, 1),
-            profile=self.profile[horizon].transpose(1, 2).flatten(0, 1),
-            past=self.past[origin].flatten(),
+            profile=self.profile[horizon - up.unsqueeze(1)].transpose(1, 2).flatten(0, 1),
+            past=self.past[origin - up].flatten(),
             series=series,
             **self._beside(
                 self.calendar[horizon].repeat_interleave(d, dim=0),
@@ -204,11 +211,12 @@ class SeriesStore:
         column = series.unsqueeze(1)
         recent = first.unsqueeze(1) + torch.arange(-spec.lookback, 0, device=device)
         horizon = first.unsqueeze(1) + torch.arange(spec.prediction_length, device=device)
+        up = torch.tensor(self.shift, device=device)[entry]
         rows = Rows(
             recent=self.values[recent, column],
             seasonal=self.values[horizon.unsqueeze(2) - self._seasonal, column.unsqueeze(2)],
-            profile=self.profile[horizon, column],
-            past=self.past[first, series],
+            profile=self.profile[horizon - up.unsqueeze(1), column],
+            past=self.past[first - up, series],
             series=series,
             **self._beside(self.calendar[horizon], entry, first, series),
             **self._own(entry, series),

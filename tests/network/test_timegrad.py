@@ -155,15 +155,18 @@ def test_step_by_step_states_agree_with_teacher_forcing(variant):
     network, batch, _ = make(gaps=False, **VARIANTS[variant])
     network.eval()
     forced, stepped = [], []
-    encode = network.encoder.forward
+    forward, step = network.encoder.forward, network.encoder.step
 
-    def record(u, state=None):
-        h, state = encode(u, state)
-        (forced if state_is_fresh[0] else stepped).append(h)
-        return h, state
+    def record(encode, seen):
+        def recorded(u, state=None):
+            h, state = encode(u, state)
+            seen.append(h)
+            return h, state
 
-    state_is_fresh = [True]
-    network.encoder.forward = record
+        return recorded
+
+    network.encoder.forward = record(forward, forced)
+    network.encoder.step = record(step, stepped)
     z = network.diffused(batch)
     network.loss(batch)
     c = network.context_length
@@ -180,22 +183,23 @@ def test_step_by_step_states_agree_with_teacher_forcing(variant):
             self.step_number += 1
             return value[torch.arange(len(h)).clamp(max=9)]  # a block is filled up
 
-    state_is_fresh[0] = False
     paths = network.sample(batch, 2, sampler=Truth())
     assert torch.allclose(paths, batch.target[:, None, c:].expand_as(paths), atol=1e-4)
-    rolled = torch.stack([h[1:10:2, 0] for h in stepped[5:]], dim=1)
-    assert torch.allclose(rolled, forced[0][:, c:], atol=1e-5)
-    assert torch.allclose(torch.cat(stepped[:5]), forced[0][:, :c], atol=1e-6)
+    rolled = torch.stack([h[1:10:2] for h in stepped], dim=1)
+    whole, *pasts = forced
+    assert torch.allclose(rolled, whole[:, c:], atol=1e-5)
+    assert torch.allclose(torch.cat(pasts), whole[:, :c], atol=1e-6)
 
 
 def test_each_history_is_encoded_once():
     network, batch, _ = make()
     lengths = []
-    encode = network.encoder.forward
+    encode, step = network.encoder.forward, network.encoder.step
     network.encoder.forward = lambda u, state=None: lengths.append(u.shape[:2]) or encode(u, state)
+    network.encoder.step = lambda u, state: lengths.append(len(u)) or step(u, state)
     network.sample(batch, 90)
     assert lengths[:5] == [(1, network.context_length)] * 5
-    assert lengths[5:] == [(400, 1)] * network.prediction_length * 2  # two blocks of paths
+    assert lengths[5:] == [400] * network.prediction_length * 2  # two blocks of paths
 
 
 def test_the_horizon_of_the_target_is_never_read_when_sampling():

@@ -161,27 +161,42 @@ class TimeGradNetwork(nn.Module, ABC):
                 if None.
             sampler: another one than the options name.
         """
-        sampler, device = sampler or self.sampler, batch.target.device
-        num, total = len(batch.target), len(batch.target) * num_samples
         if seeds is None:
-            seeds = torch.randint(2**62, (num,))
-        seeds = seeds.to(device)
-        one_by_one = device.type == "cpu"
-        past = join([self._read(part) for part in batch.split(1 if one_by_one else num)])
-        if one_by_one:
+            seeds = torch.randint(2**62, (len(batch.target),))
+        paths = self.paths(self.pasts(batch), num_samples, seeds, sampler or self.sampler)
+        return self._finish(paths, batch)
+
+    def pasts(self, batch: Batch) -> Any:
+        """What the paths of some windows start from, on a CPU read one by one."""
+        one_by_one = batch.target.device.type == "cpu"
+        return join([self._read(p) for p in batch.split(1 if one_by_one else len(batch.target))])
+
+    def paths(
+        self, past: Any, num_samples: int, seeds: Int[Tensor, "b"], sampler: Sampler
+    ) -> Float[Tensor, "b s p d"]:
+        """What the paths of some windows are before they are finished; see :meth:`sample`.
+
+        Args:
+            past: see :meth:`pasts`.
+            num_samples: S, paths of each window.
+            seeds: of the noise, one for each window.
+            sampler: goes down the reverse chain.
+        """
+        device, total = self.low.device, len(seeds) * num_samples
+        if device.type == "cpu":
             size = block_size(self.target_dim)
         else:
             most = self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES)
             size = max(1, int(min(most, total)))
-        draw = recorded if device.type == "cuda" else walk
-        drawn = batch.target.new_empty(total, self.prediction_length, self.target_dim)
+        seeds, draw = seeds.to(device), recorded if device.type == "cuda" else walk
+        drawn = self.low.new_empty(total, self.prediction_length, self.target_dim)
         for first in range(0, total, size):
             number = torch.arange(first, first + size, device=device).clamp(max=total - 1)
             window = number // num_samples
             start = Walk(past, window, seeds[window], number % num_samples)
             with products(self.options.matmul_precision, device):
                 drawn[first : first + size] = draw(self, start, sampler)[: total - first]
-        return self._finish(drawn.view(num, num_samples, *drawn.shape[1:]), batch)
+        return drawn.view(len(seeds), num_samples, *drawn.shape[1:])
 
     @torch.no_grad()
     def scenarios(

@@ -1,6 +1,6 @@
 """How the two networks take a step of which something is given."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 

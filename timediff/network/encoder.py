@@ -50,9 +50,19 @@ class Encoder(nn.Module):
         return self.project(output), state
 
     def step(self, u: Float[Tensor, "n u"], state: Any) -> tuple[Float[Tensor, "n h"], Any]:
-        """The condition of one step, and the state after it."""
-        h, state = self(u.unsqueeze(1), state)
-        return h.squeeze(1), state
+        """The condition of one step, and the state after it, without dropout."""
+        parts = state if isinstance(state, tuple) else (state,)
+        layers: list[tuple[Tensor, ...]] = []
+        for i, own in enumerate(zip(*parts, strict=True)):
+            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            weights = [getattr(self.rnn, f"{name}_l{i}") for name in names]
+            if len(own) == 2:
+                layers.append(torch.lstm_cell(u, own, *weights))
+            else:
+                layers.append((torch.gru_cell(u, own[0], *weights),))
+            u = layers[-1][0]
+        after = tuple(torch.stack(part) for part in zip(*layers, strict=True))
+        return self.project(u), after if isinstance(state, tuple) else after[0]
 
     @staticmethod
     def select(state: Any, windows: Int[Tensor, " n"]) -> Any:

@@ -30,7 +30,7 @@ from timediff.types import Bool, Float, Int, Shaped
 if TYPE_CHECKING:
     from timediff.options import Options
 
-ROWS = 2**12  # rows worked on at once where no gradient is needed
+ROWS, ROWS_OF_CPU = 2**17, 2**12  # worked on at once where no gradient is needed
 LIMIT = 10.0  # standardised residuals are cut off here
 
 
@@ -52,9 +52,10 @@ class Residuals(NamedTuple):
     spread: Float[Tensor, "b t d"]
 
 
-def _parts(total: int) -> list[slice]:
+def _parts(total: int, device: torch.device) -> list[slice]:
     """So many rows, a few at a time."""
-    return [slice(k, k + ROWS) for k in range(0, total, ROWS)]
+    rows = ROWS_OF_CPU if device.type == "cpu" else ROWS
+    return [slice(k, k + rows) for k in range(0, total, rows)]
 
 
 class ResidualPast(NamedTuple):
@@ -227,7 +228,7 @@ class ResidualNetwork(TimeGradNetwork):
         b, t, d = batch.target.shape
         p = self.prediction_length
         rows, target, observed = batch.rows, batch.target, batch.observed
-        forecasts = [self.prior(pick(rows, part)) for part in _parts(b * t // p * d)]
+        forecasts = [self.prior(pick(rows, part)) for part in _parts(b * t // p * d, target.device)]
         loc, scale = (self.by_window(torch.cat(part), b) for part in zip(*forecasts, strict=True))
         if self.factors.any:
             z = self._residual(target, observed, loc, scale).unflatten(1, (-1, p))[:, :-1]
@@ -239,7 +240,7 @@ class ResidualNetwork(TimeGradNetwork):
             scale = scale * self.factors.ratio.repeat(t // p - 1, 1)
         z, seen = (self.by_row(x) for x in (self._residual(target, observed, loc, scale), observed))
         found = []
-        for part in _parts(len(z)):
+        for part in _parts(len(z), z.device):
             own, there = z[part], seen[part]
             series, calendar = rows.series[part], rows.calendar[part]
             mu, sigma = self.dynamics.innovations(own, there, series, calendar)

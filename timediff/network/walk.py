@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_COMPILED = 20  # reverse steps compiled as one piece; of more, the denoiser alone is
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -124,10 +125,11 @@ class Recording:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.known = False  # whether it was tried to record a step
         self.next: Callable[..., tuple[Tensor, Any, Tensor]] = self._next
-        if network.diffusion.denoiser.is_compiled:
+        visited = sampler.timesteps(network.diffusion)[:-1]
+        if network.diffusion.denoiser.is_compiled and len(visited) <= MOST_COMPILED:
             self.next = torch.compile(self._next, dynamic=False)
             self.sampler = copy.copy(sampler)  # one that has nothing to work out
-            self.sampler.steps = sampler.timesteps(network.diffusion)[:-1]
+            self.sampler.steps = visited
 
     @staticmethod
     def _kind(network: "TimeGradNetwork", start: Walk, sampler: Sampler) -> tuple[Any, ...]:
@@ -184,6 +186,12 @@ class Recording:
                 self.graph.replay()
         return self.drawn
 
+    def _reading_weights(self) -> contextlib.AbstractContextManager[Any]:
+        """Lets the compiler see the weights of an RNN, the forward pass of which it cannot read."""
+        if self.next is self._next:
+            return contextlib.nullcontext()
+        return torch._dynamo.config.patch(allow_rnn=True)
+
     def _warm_up(self, network: "TimeGradNetwork") -> None:
         """The first step as it is, so that all that is made once is there; then the recording."""
         device = self.step.device
@@ -191,7 +199,8 @@ class Recording:
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             try:
-                self._take(network)
+                with self._reading_weights():
+                    self._take(network)
             except torch.cuda.OutOfMemoryError:
                 raise
             except Exception as error:

@@ -45,17 +45,18 @@ class Denoiser(nn.Module, ABC):
     def compile_kernel(self) -> None:
         """Let ``torch.compile`` fuse the kernel when it is first called, where that is possible.
 
-        Without a compiler, or where compilation fails, it stays as it is. On a GPU the whole step
-        of the horizon is compiled, and not its parts.
+        Without a compiler, or where compilation fails, it stays as it is.
         """
         plain = getattr(self, self.kernel)
         fused = torch.compile(plain, dynamic=False)
 
         def call(*inputs: Any) -> Any:
-            if any(isinstance(x, torch.Tensor) and x.is_cuda for x in inputs):
+            if torch.compiler.is_compiling():  # as a part of more
                 return plain(*inputs)
             try:
                 return fused(*inputs)
+            except torch.cuda.OutOfMemoryError:
+                raise
             except Exception as error:
                 logger.info("the denoiser is not compiled: %s", error)
                 setattr(self, self.kernel, plain)

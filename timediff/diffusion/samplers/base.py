@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from timediff.diffusion.model import ConditionalDiffusion, Prediction
 from timediff.errors import OptionError
@@ -163,8 +162,8 @@ class Sampler(ABC):
         visited = self.timesteps(model)
         start = start or Start()
         alpha, sigma = chain.at(visited[0])
-        variance = alpha**2 * torch.as_tensor(start.variance, device=h.device) + sigma**2
-        x = alpha * start.mean + variance.sqrt() * noise()
+        deviation = (alpha**2 * start.variance + sigma**2) ** 0.5
+        x = alpha * start.mean + deviation * noise()
         for k, j in pairwise(visited):
             x = self.step(chain, x, k, j)
         return x if project is None else project(x)
