@@ -161,54 +161,55 @@ class Recording:
 
     def _take(self, network: "TimeGradNetwork") -> None:
         """One step, in place."""
-        x, state, calls = self.next(
-            network, self.start, self.state, self.step, self.calls, self.sampler
-        )
+        with contextlib.ExitStack() as stack:
+            if self.next is not self._next:
+                # the compiler may see the weights of an RNN; its settings are part of what it keeps
+                stack.enter_context(torch._dynamo.config.patch(allow_rnn=True))
+            x, state, calls = self.next(
+                network, self.start, self.state, self.step, self.calls, self.sampler
+            )
         self.drawn.index_copy_(1, self.step, x.unsqueeze(1))
         overwrite(self.state, state)
         self.calls.copy_(calls)
         self.step += 1
 
-    def draw(self, network: "TimeGradNetwork", start: Walk) -> Float[Tensor, "n p d"]:
-        """The paths; memory that the next call writes over."""
+    def _begin(self, network: "TimeGradNetwork", start: Walk) -> None:
+        """Go to the start of these paths."""
         overwrite(self.start, start)
         overwrite(self.state, network.begin(start.past, start.window))
         self.step.zero_()
         self.calls.zero_()
-        left = network.prediction_length
+
+    def draw(self, network: "TimeGradNetwork", start: Walk) -> Float[Tensor, "n p d"]:
+        """The paths; memory that the next call writes over."""
         if not self.known:
-            self._warm_up(network)
-            left -= 1
-        for _ in range(left):
+            self._record(network, start)
+        self._begin(network, start)
+        for _ in range(network.prediction_length):
             if self.graph is None:
                 self._take(network)
             else:
                 self.graph.replay()
         return self.drawn
 
-    def _reading_weights(self) -> contextlib.AbstractContextManager[Any]:
-        """Lets the compiler see the weights of an RNN, the forward pass of which it cannot read."""
-        if self.next is self._next:
-            return contextlib.nullcontext()
-        return torch._dynamo.config.patch(allow_rnn=True)
-
-    def _warm_up(self, network: "TimeGradNetwork") -> None:
-        """The first step as it is, so that all that is made once is there; then the recording."""
+    def _record(self, network: "TimeGradNetwork", start: Walk) -> None:
+        """Take a step twice, so that all that is made or compiled once is there; then record it."""
         device = self.step.device
         side = torch.cuda.Stream(device)
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
-            try:
-                with self._reading_weights():
+            for _ in range(2):
+                self._begin(network, start)
+                try:
                     self._take(network)
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except Exception as error:
-                if self.next is self._next:
+                except torch.cuda.OutOfMemoryError:
                     raise
-                logger.info("the steps are not compiled: %s", error)
-                self.next = self._next
-                self._take(network)
+                except Exception as error:
+                    if self.next is self._next:
+                        raise
+                    logger.info("the steps are not compiled: %s", error)
+                    self.next = self._next
+                    self._take(network)
         torch.cuda.current_stream(device).wait_stream(side)
         self.known = True
         graph = torch.cuda.CUDAGraph()
