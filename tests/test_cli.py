@@ -85,6 +85,19 @@ def prepared(tmp_path_factory) -> Path:
     long = known.melt(ignore_index=False, var_name="shop", value_name="sold").reset_index()
     long.rename(columns={"timestamp": "day"}).to_csv(folder / "sales.csv", index=False)
     after[["a", "b"]].to_csv(folder / "fewer.csv")
+    whole.to_csv(folder / "all.csv")
+    weather = pd.DataFrame(
+        {"degrees": np.cos(np.arange(448) / 4)},
+        pd.date_range("2024-01-01", periods=448, freq="h", name="timestamp"),
+    )
+    weather.to_csv(folder / "weather.csv")
+    place = pd.DataFrame({"height": [1.0, 5.0, 2.0], "kind": ["x", "y", "x"]}, ["a", "b", "c"])
+    place.to_csv(folder / "place.csv", index_label="series")
+    scenario = pd.DataFrame(index=after.index[:3])
+    scenario["c"], scenario["north"] = [5.5, None, 5.0], [None, 11.0, 11.5]
+    scenario.to_csv(folder / "scenario.csv")
+    covered = Forecaster(24, seed=0).fit(known, known=weather, static=place)
+    covered.save(folder / "covered")
     (folder / "model.toml").write_text('horizon = 24\npreset = "fast"\n')
     forecaster = Forecaster(24, seed=0).fit(known)
     forecaster.save(folder / "model")
@@ -114,6 +127,7 @@ def helped(*command: str) -> list[str]:
 def test_the_examples_of_a_help_run(command, folder):
     if command == "fit":
         shutil.rmtree("model")
+        shutil.rmtree("covered")
     lines = helped(command)
     assert len(lines) >= 2 and all(f"timediff {command} " in f"{line} " for line in lines)
     for line in lines:
@@ -566,3 +580,84 @@ def test_an_interrupt_of_the_training_leaves_nothing(folder):
     assert process.wait() == 130, errors
     assert errors.endswith("interrupted\n") and "Traceback" not in errors
     assert not Path("new").exists() and not list(folder.glob(".new*"))
+
+
+# -- features, scenarios, likelihood ----------------------------------------------------------
+
+
+def test_features_from_files_are_those_of_the_frames(folder):
+    run(
+        *[
+            "fit",
+            "load.csv",
+            "--horizon",
+            "24",
+            "--known",
+            "weather.csv",
+            "--static",
+            "place.csv",
+            "--seed",
+            "0",
+            "-o",
+            "own",
+        ]
+    )
+    written = table(run("predict", "own", "--seed", "3"))
+    pd.testing.assert_frame_equal(written, table(run("predict", "covered", "--seed", "3")))
+    later = pd.read_csv("weather.csv")
+    later.loc[later.index[-72:], "degrees"] += 3.0
+    later.to_csv("warmer.csv", index=False)
+    warmer = table(run("predict", "covered", "--seed", "3", "--known", "warmer.csv"))
+    assert not np.allclose(warmer["0.5"], written["0.5"])
+    run("update", "covered", "next_day.csv", "--known", "warmer.csv")
+    assert len(Forecaster.load("covered").entries["0"]["target"][0]) == 400
+
+
+def test_features_of_a_long_table_are_columns_of_it(folder):
+    long = pd.read_csv("sales.csv")
+    long["price"] = np.arange(len(long)) % 7
+    long.to_csv("priced.csv", index=False)
+    days = pd.date_range("2024-01-16 16:00", periods=24, freq="h")
+    ahead = pd.DataFrame({"day": days}).merge(pd.DataFrame({"shop": ["a", "b", "c"]}), how="cross")
+    ahead.assign(price=2).to_csv("ahead.csv", index=False)
+    names = "--id-column shop --time-column day --target-column sold"
+    line = f"fit priced.csv --horizon 24 --known price --future ahead.csv {names} -o priced"
+    run(*line.split())
+    assert Forecaster.load("priced").predictor.spec.features.known.size == 1
+    assert len(table(run("predict", "priced"))) == 72
+    missing = f"fit priced.csv --horizon 24 --known cost {names} -o none"
+    assert "cost" in run(*missing.split(), code=1).stderr
+    assert "no file" in run(*missing.replace("cost", "cost.csv").split(), code=1).stderr
+
+
+def test_a_scenario_holds_in_all_paths(folder, monkeypatch):
+    line = (
+        "predict model --given scenario.csv --given-total north=a,b --paths --samples 30 --seed 0"
+    )
+    paths = table(run(*line.split(), "--seed", "0"))
+    wide = paths.pivot(
+        index=["sample", "timestamp"], columns="series", values="value"
+    ).reset_index()
+    by_time = {time: part for time, part in wide.groupby("timestamp")}
+    first, second, third = sorted(by_time)[:3]
+    np.testing.assert_allclose(by_time[first]["c"], 5.5, rtol=1e-5)
+    np.testing.assert_allclose(by_time[third]["c"], 5.0, rtol=1e-5)
+    np.testing.assert_allclose(by_time[second][["a", "b"]].sum(axis=1), 11.0, rtol=1e-5)
+    assert by_time[second]["c"].std() > 0.01
+    assert run("predict", "model", "--given-total", "north=a,b", code=2)
+    assert "north" in run("predict", "model", "--given", "scenario.csv", code=1).stderr
+    monkeypatch.setattr("timediff.scenarios.LEAST_SHARE", 2.0)  # no scenario is good enough
+    result = run(*line.split())
+    assert "warning: what is given for" in result.stderr
+
+
+def test_the_least_likely_step_is_where_something_was_planted(folder):
+    whole = pd.read_csv("all.csv")
+    whole.loc[390, "b"] += 9.0
+    whole.to_csv("odd.csv", index=False)
+    line = "likelihood model odd.csv --last 24 --lowest 1 --flow-steps 0 --draws 1"
+    (row,) = table(run(*line.split())).to_dict("records")
+    assert row["timestamp"] == whole.loc[390, "timestamp"] and row["observed"] == 3
+    every = table(run("likelihood", "model", "--last", "24", "--flow-steps", "0"))
+    assert list(every.columns) == ["timestamp", "bound", "flow", "observed", "beyond"]
+    assert every["bound"].notna().sum() == 24

@@ -13,7 +13,8 @@ from timediff import __version__
 from timediff.errors import TimediffError
 
 MISTAKE, INTERRUPTED = 1, 130
-ORDER = ["fit", "update", "predict", "plot", "score", "backtest", "bench", "datasets", "info"]
+ORDER = ["fit", "update", "predict", "plot", "likelihood", "score", "backtest", "bench"]
+ORDER += ["datasets", "info"]
 
 
 class Commands(TyperGroup):

@@ -103,7 +103,9 @@ def label(columns: Sequence[Any], text: str) -> Any:
     raise unknown_name("series", text, [str(column) for column in columns])
 
 
-def combinations(columns: Sequence[Any], texts: list[str]) -> dict[str, dict[Any, float]]:
+def combinations(
+    columns: Sequence[Any], texts: list[str], option: str = "--aggregate"
+) -> dict[str, dict[Any, float]]:
     """``north=a,b`` and ``spread=a,-1*b`` as weights of series.
 
     Raises:
@@ -114,7 +116,7 @@ def combinations(columns: Sequence[Any], texts: list[str]) -> dict[str, dict[Any
     for text in texts:
         name, equals, members = text.partition("=")
         if not (name and equals and members):
-            raise typer.BadParameter(f"{text!r} is not NAME=A,B", param_hint="--aggregate")
+            raise typer.BadParameter(f"{text!r} is not NAME=A,B", param_hint=option)
         weights = found.setdefault(name, {})
         for member in members.split(","):
             if member == "*" and "*" not in known:

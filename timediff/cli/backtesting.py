@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timediff.cli import arguments as a
+from timediff.cli import features as f
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, write_table
 from timediff.cli.screen import show, training
@@ -69,6 +70,10 @@ def backtest(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
+    static: f.Static = None,
     output: a.Output = "-",
     output_format: a.Format = None,
     input_format: a.InputFormat = None,
@@ -96,6 +101,7 @@ def backtest(
             raise typer.BadParameter("the model has its own: give a table", param_hint=flag)
         forecaster = load_model(Path(source))
         frame = read_like(forecaster, data, input_format) if data is not None else None
+        beside = f.features(known, past, future, static, forecaster=forecaster)
     elif data is not None:
         raise typer.BadParameter(f"{source} is no saved model", param_hint="MODEL")
     else:
@@ -103,6 +109,7 @@ def backtest(
         forecaster = forecaster_of(options)
         frame = read_named(source, input_format, columns)
         name_columns(forecaster, frame, columns)
+        beside = f.features(known, past, future, static, names=columns)
     with training(forecaster, quiet, verbose):
         result = forecaster.backtest(
             frame,
@@ -112,6 +119,7 @@ def backtest(
             num_samples=samples,
             seed=seed,
             baselines=baselines,
+            **beside,
         )
     if forecasts is not None:
         write_table(result.to_frame(), forecasts, overwrite=overwrite)

@@ -1,11 +1,13 @@
-"""Commands that draw forecasts: ``predict`` and ``plot``."""
+"""Commands that draw forecasts, and judge what came: ``predict``, ``plot``, ``likelihood``."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from timediff.cli import arguments as a
+from timediff.cli import features as f
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, replacing, write_table
 from timediff.cli.screen import busy, say
@@ -26,6 +28,8 @@ UPDATE = typer.Option("--update", help="Append DATA to the kept history before."
         "timediff predict model next_day.csv --update --quantiles 0.1,0.5,0.9 --format jsonl",
         "timediff predict model --aggregate north=a,b --aggregate 'total=*' --seed 1",
         "timediff predict model --samples 200 --paths -o paths.parquet",
+        "timediff predict model --given scenario.csv --given-total 'north=a,b' -o scenario_b.csv",
+        "timediff predict covered --known weather.csv --seed 1",
     )
 )
 def predict(
@@ -39,6 +43,12 @@ def predict(
     quantiles: Annotated[str | None, typer.Option(help="Quantiles, such as 0.1,0.5,0.9.")] = None,
     paths: Annotated[bool, typer.Option("--paths", help="The joint paths themselves.")] = False,
     aggregate: a.Aggregate = None,
+    given: f.GivenTable = None,
+    given_total: f.GivenTotal = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
+    static: f.Static = None,
     output: a.Output = "-",
     output_format: a.Format = None,
     input_format: a.InputFormat = None,
@@ -63,8 +73,20 @@ def predict(
     format_of(output, output_format)
     shown = {"level": a.numbers("--level", level), "quantiles": a.numbers("--quantiles", quantiles)}
     forecaster = load_model(model)
+    shown |= f.scenario(forecaster, given, given_total)
+    beside = f.features(known, past, future, static, forecaster=forecaster)
     forecast = draw(
-        forecaster, data, input_format, update, samples, seed, device, aggregate, quiet, shown
+        forecaster,
+        data,
+        input_format,
+        update,
+        samples,
+        seed,
+        device,
+        aggregate,
+        quiet,
+        shown,
+        beside,
     )
     table = forecast.to_frame(samples=True) if paths else forecast.to_frame()
     if save:
@@ -83,20 +105,28 @@ def draw(
     aggregate: list[str] | None,
     quiet: bool,
     shown: dict[str, Any] | None = None,
+    beside: dict[str, Any] | None = None,
 ) -> "Forecast | ForecastGroup":
     """The forecast that a command is about."""
+    beside = beside or {}
     combined = a.combinations(forecaster.columns, aggregate) if aggregate else None
     where = a.device_of(device)
     history = None
     if data is not None:
         history = read_like(forecaster, data, input_format)
         if update:
-            forecaster.update(history)
-            history = None
-    with busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet):
+            forecaster.update(history, **beside)
+            history, beside = None, {}
+    with (
+        busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet),
+        warnings.catch_warnings(record=True) as found,
+    ):
+        warnings.filterwarnings("always", message="what is given for .*")
         forecast = forecaster.predict(
-            history, num_samples=samples, seed=seed, device=where, **(shown or {})
+            history, num_samples=samples, seed=seed, device=where, **(shown or {}), **beside
         )
+    for warning in found:
+        say(f"warning: {warning.message}", quiet)
     if combined is None:
         return forecast
     if isinstance(forecast, dict):
@@ -166,6 +196,63 @@ def plot(
     with replacing(output, overwrite) as part:
         figure.savefig(part, dpi=150, format=kind)
     say(str(output), quiet)
+
+
+@app.command(
+    epilog=examples(
+        "timediff likelihood model --last 48",
+        "timediff likelihood model --lowest 5 --output anomalies.csv",
+        "timediff likelihood model all.csv --last 24 --flow-steps 0",
+    )
+)
+def likelihood(
+    model: a.Model,
+    data: a.MoreData = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="Only so many steps at the end; all if not given.")
+    ] = None,
+    lowest: Annotated[
+        int | None, typer.Option(min=1, help="Only so many steps, the least likely first.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of the noise in the bound.")] = 2,
+    flow_steps: Annotated[
+        int, typer.Option(min=0, help="Of the probability flow; 0 leaves it out.")
+    ] = 25,
+    seed: a.Seed = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
+    static: f.Static = None,
+    output: a.Output = "-",
+    output_format: a.Format = None,
+    input_format: a.InputFormat = None,
+    device: a.Device = None,
+    overwrite: a.Overwrite = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """How likely was what happened: low where it was a surprise.
+
+    A row for each time of the history that MODEL keeps, or of DATA: a lower bound of the log
+    density of all series together in nats, an estimate of it, how many series were observed, and
+    how many of these lie where no path goes. A horizon is judged by the forecast made just before.
+    """
+    check_output(output, overwrite)
+    format_of(output, output_format)
+    forecaster = load_model(model)
+    table = None if data is None else read_like(forecaster, data, input_format)
+    beside = f.features(known, past, future, static, forecaster=forecaster)
+    options = {"last": last, "draws": draws, "flow_steps": flow_steps, "seed": seed or 0}
+    with busy(f"judging {len(forecaster.columns)} series", quiet):
+        found = forecaster.log_likelihood(table, device=a.device_of(device), **options, **beside)
+    names = forecaster.names
+    if isinstance(found, dict):
+        import pandas as pd
+
+        found = pd.concat(found, names=["group"]).reset_index(level=0)
+    found = found.rename_axis(index=names.time).reset_index()
+    if lowest is not None:
+        found = found.dropna(subset="bound").nsmallest(lowest, "bound")
+    write_table(found, output, output_format, overwrite)
 
 
 def _pictures() -> list[str]:

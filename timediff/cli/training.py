@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from timediff.cli import arguments as a
+from timediff.cli import features as f
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output
 from timediff.cli.screen import say, training
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         "timediff fit load.csv --config model.toml --set max_epochs=20 -o tuned",
         "timediff fit sales.csv --horizon 14 --id-column shop --time-column day "
         "--target-column sold -o shops",
+        "timediff fit load.csv --horizon 24 --known weather.csv --static place.csv -o covered",
         "cat load.csv | timediff fit - --horizon 24 --quiet -o piped",
     )
 )
@@ -41,6 +43,10 @@ def fit(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
+    static: f.Static = None,
     input_format: Annotated[
         str | None,
         typer.Option(
@@ -65,9 +71,10 @@ def fit(
     frame = read_table(
         data, input_format, id_column=columns["id_column"], time_column=columns["time_column"]
     )
+    beside = f.features(known, past, future, static, names=columns)
     began = time.perf_counter()
     with training(forecaster, quiet, verbose):
-        forecaster.fit(frame, **columns)
+        forecaster.fit(frame, **columns, **beside)
     check_output(output, overwrite, folder=True)  # it may have come meanwhile
     forecaster.save(output, overwrite=overwrite)
     seconds = time.perf_counter() - began
@@ -79,6 +86,7 @@ def fit(
     epilog=examples(
         "timediff update model next_day.csv",
         "timediff update model next_day.csv --train --output newer",
+        "timediff update covered next_day.csv --known weather.csv",
     )
 )
 def update(
@@ -91,6 +99,9 @@ def update(
         Path | None,
         typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
     ] = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
     input_format: a.InputFormat = None,
     overwrite: a.Overwrite = False,
     verbose: a.Verbose = False,
@@ -106,8 +117,9 @@ def update(
     forecaster = load_model(model)
     before = _length(forecaster)
     frame = read_like(forecaster, data, input_format)
+    beside = f.features(known, past, future, None, forecaster=forecaster)
     with training(forecaster, quiet, verbose):
-        forecaster.update(frame, train=train)
+        forecaster.update(frame, train=train, **beside)
     forecaster.save(output or model, overwrite=output is None or overwrite)
     say(f"{output or model}: {before} steps of history, now {_length(forecaster)}", quiet)
 

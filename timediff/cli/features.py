@@ -1,0 +1,142 @@
+"""Features and scenarios: tables beside the series."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from timediff.cli import arguments as a
+from timediff.cli.tables import like, read_like, read_table
+from timediff.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from timediff.forecaster import Forecaster
+
+Known = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|COLUMNS",
+        help="Features known ahead: a table, time by features, that goes on over the horizon; or "
+        "columns of a long DATA, such as price,promo.",
+    ),
+]
+Past = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|COLUMNS", help="Likewise, features known of the past only."),
+]
+Future = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Beside a long DATA: the later rows of its columns known ahead."
+    ),
+]
+Static = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="What does not change: a table, series by features."),
+]
+GivenTable = Annotated[
+    str | None,
+    typer.Option(
+        "--given",
+        metavar="FILE",
+        help="A scenario: a table, time by some series, of what the horizon is to have; empty "
+        "cells are free, and the rest is drawn to fit.",
+    ),
+]
+GivenTotal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--given-total",
+        metavar="NAME=A,B",
+        help="A column of the scenario that is a total; weights as in --aggregate. Repeatable.",
+    ),
+]
+
+
+def features(
+    known: str | None,
+    past: str | None,
+    future: str | None,
+    static: str | None,
+    *,
+    forecaster: "Forecaster | None" = None,
+    names: dict[str, str | None] | None = None,
+) -> dict[str, Any]:
+    """The features that a command was given, as the methods of a forecaster take them.
+
+    Args:
+        known: a file, or columns of a long table.
+        past: likewise.
+        future: a file.
+        static: a file.
+        forecaster: whose series they belong to, once it is fitted.
+        names: of the columns of a long table, where they were given.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for name, text in (("known", known), ("past", past)):
+        if text is None:
+            continue
+        if not (text == "-" or Path(text).exists() or Path(text).suffix):
+            found[name] = text.split(",")
+            continue
+        table = over_time(read_table(text), text)
+        found[name] = table if forecaster is None else like(table, forecaster)
+    if future is not None:
+        ids, times = (names or {}).get("id_column"), (names or {}).get("time_column")
+        if forecaster is not None:
+            found["future"] = read_like(forecaster, future)
+        else:
+            found["future"] = read_table(future, id_column=ids, time_column=times)
+    if static is not None:
+        found["static"] = by_series(read_table(static, texts=(0,)), forecaster)
+    return found
+
+
+def over_time(table: "pd.DataFrame", place: str) -> "pd.DataFrame":
+    """A wide table with its timestamps as the index.
+
+    Raises:
+        DataError: its first column is none of timestamps.
+    """
+    import pandas as pd
+
+    if isinstance(table.index, pd.DatetimeIndex | pd.PeriodIndex):
+        return table
+    first = next((c for c in table.columns if table[c].dtype.kind == "M"), None)
+    if first is None:
+        raise DataError(
+            f"{place} has no column of timestamps: its first column is {table.columns[0]!r}"
+        )
+    return table.set_index(first)
+
+
+def by_series(table: "pd.DataFrame", forecaster: "Forecaster | None") -> "pd.DataFrame":
+    """A table with its first column, the series, as the index."""
+    table = table.set_index(table.columns[0])
+    if forecaster is None:
+        return table
+    own = {str(column): column for column in forecaster.columns}
+    return table.rename(index=lambda text: own.get(str(text), text))
+
+
+def scenario(
+    forecaster: "Forecaster", given: str | None, totals: list[str] | None
+) -> dict[str, Any]:
+    """What the horizon is to have, as ``Forecaster.predict`` takes it.
+
+    Raises:
+        DataError: the file cannot be read.
+        OptionError: a total of an unknown series.
+    """
+    if given is None:
+        if totals:
+            raise typer.BadParameter("it names a column of --given", param_hint="--given-total")
+        return {}
+    table = like(over_time(read_table(given), given), forecaster)
+    sums = a.combinations(forecaster.columns, totals, "--given-total") if totals else None
+    return {"given": table, "totals": sums}
