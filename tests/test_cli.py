@@ -610,7 +610,8 @@ def test_features_from_files_are_those_of_the_frames(folder):
     warmer = table(run("predict", "covered", "--seed", "3", "--known", "warmer.csv"))
     assert not np.allclose(warmer["0.5"], written["0.5"])
     run("update", "covered", "next_day.csv", "--known", "warmer.csv")
-    assert len(Forecaster.load("covered").entries["0"]["target"][0]) == 400
+    (entry,) = Forecaster.load("covered").entries.values()
+    assert entry["target"].shape == (3, 400)
 
 
 def test_features_of_a_long_table_are_columns_of_it(folder):
