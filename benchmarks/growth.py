@@ -1,6 +1,7 @@
 """How do time and memory of a forecast grow with its sizes?
 
     python -m benchmarks.growth [--most 10000]
+    python -m benchmarks.growth --training
 
 From a common middle (64 series, 100 paths, 24 steps, one window, 1680 steps of history) one size at
 a time is changed, up to 10,000 series. Each point is a process of its own, on two threads of the
@@ -8,6 +9,9 @@ CPU; its networks are untrained, which does not change what is computed. Time is
 of ``predict``, memory the peak of the process over what it held with data and network in place.
 Exponents are fitted on log axes to the upper half of the points, where fixed costs matter less: 1
 is linear. ``results/growth.csv``, ``growth.md`` and ``growth.png``.
+
+With ``--training`` the preset ``fast`` is trained on 1680 steps of more and more series, data in
+memory: ``results/growth_training.csv`` and ``.md``.
 """
 
 import argparse
@@ -35,6 +39,7 @@ SIZES = {
     "history": [840, 3360, 13_440, 53_760, 107_520],
 }
 THREADS = 2
+TRAINED = [8, 64, 512, 2048, 10_000]
 FIGURES = {"seconds": "seconds", "peak_gib": "peak memory, GiB"}
 
 
@@ -44,18 +49,21 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--most", type=int, default=max(map(max, SIZES.values())))
+    parser.add_argument("--training", action="store_true", help="of training, not of forecasts")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     if given.worker:
-        print(json.dumps(point(**json.loads(given.worker))))
+        sizes = json.loads(given.worker)
+        print(json.dumps(trained(**sizes) if given.training else point(**sizes)))
+        return
+    if given.training:
+        training(given.output, [n for n in TRAINED if n <= given.most])
         return
     rows = []
     for name in given.sizes:
         for value in [v for v in SIZES[name] if v <= given.most]:
             sizes = {**MIDDLE, name: value}
-            command = [sys.executable, "-m", "benchmarks.growth", "--worker", json.dumps(sizes)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            row = {"changed": name, **sizes, **json.loads(done.stdout.splitlines()[-1])}
+            row = {"changed": name, **sizes, **worker(sizes)}
             rows.append(row)
             print(row, flush=True)
     exponents = fitted(pd.DataFrame(rows))
@@ -64,6 +72,55 @@ def main(words: list[str] | None = None) -> None:
     write_results(given.output, "growth", "Growth: " + in_words(exponents), rows)
     with matplotlib.rc_context({"font.size": 9}):
         picture(pd.DataFrame(rows), exponents).savefig(given.output / "growth.png", dpi=100)
+
+
+def worker(sizes: dict[str, int], *options: str) -> dict[str, float]:
+    """What a process of its own measures."""
+    command = [sys.executable, "-m", "benchmarks.growth", *options, "--worker", json.dumps(sizes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def training(output: Path, series: list[int]) -> None:
+    """Train on more and more series."""
+    rows = []
+    for number in series:
+        sizes = {"series": number, "history": MIDDLE["history"]}
+        rows.append({**sizes, **worker(sizes, "--training")})
+        print(rows[-1], flush=True)
+    most = rows[-1]
+    title = (
+        f"Training: {most['series']} series in {most['seconds']:.0f} s and "
+        f"{most['peak_gib'] + most['before_gib']:.1f} GiB"
+    )
+    write_results(output, "growth_training", title, rows)
+
+
+def trained(series: int, history: int) -> dict[str, float]:
+    """Seconds and peak memory of training ``fast`` in this process."""
+    import logging
+    import warnings
+
+    import torch
+
+    from benchmarks.untrained import FREQ, entries
+    from timediff import TimeGradEstimator
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(THREADS)
+    data = entries(series, history, 1, 1)
+    quiet = {"enable_progress_bar": False}
+    estimator = TimeGradEstimator(
+        FREQ, MIDDLE["horizon"], preset="fast", seed=0, trainer_kwargs=quiet
+    )
+    before, start = held(), time.perf_counter()
+    predictor = estimator.train(data)
+    seconds, peak = time.perf_counter() - start, held()
+    (forecast,) = predictor.predict(data, num_samples=10, seed=0)
+    assert np.isfinite(forecast.samples).all()
+    return {"seconds": seconds, "peak_gib": peak - before, "before_gib": before}
 
 
 def point(series: int, paths: int, horizon: int, windows: int, history: int) -> dict[str, float]:

@@ -631,6 +631,45 @@ def test_features_of_a_long_table_are_columns_of_it(folder):
     assert "no file" in run(*missing.replace("cost", "cost.csv").split(), code=1).stderr
 
 
+def test_features_that_cannot_be_used_are_a_wrong_use(folder):
+    refused = "predict covered next_day.csv --update --known weather.csv --static place.csv"
+    assert "--static" in run(*refused.split(), code=2).stderr
+    assert "--known" in run(*["backtest", "covered", "--known", "weather.csv"], code=2).stderr
+    assert "give DATA" in run(*["predict", "covered", "--known", "degrees"], code=2).stderr
+    many = ",".join(f"column{i}" for i in range(60))  # too long for the name of a file
+    line = f"fit sales.csv --horizon 24 --known {many} --id-column shop --time-column day"
+    assert "column0" in run(*line.split(), "--target-column", "sold", "-o", "n", code=1).stderr
+
+
+def test_labels_that_are_no_text_find_their_features(folder):
+    rows = 400 * 3
+    long = pd.DataFrame({"unique_id": np.repeat([2001, 2002, 2003], 400)})
+    long["ds"] = list(pd.date_range("2024-01-01", periods=400, freq="h")) * 3
+    long = long.assign(y=series(400).ravel(), price=np.arange(rows) % 5)
+    ahead = long.groupby("unique_id").tail(24).assign(ds=lambda t: t["ds"] + pd.Timedelta("24h"))
+    place = pd.DataFrame({"height": [1.0, 2.0, 3.0]}, [2001, 2002, 2003])
+    model = Forecaster(24, seed=0).fit(
+        long, known=["price"], future=ahead.drop(columns="y"), static=place
+    )
+    model.save("years")
+    ahead.drop(columns="y").to_csv("ahead.csv", index=False)
+    expected = model.predict(future=ahead.drop(columns="y"), seed=1).to_frame()
+    written = table(run(*["predict", "years", "--future", "ahead.csv", "--seed", "1"]))
+    np.testing.assert_allclose(written["mean"], expected["mean"], rtol=1e-5)
+    more = ahead.assign(y=5.0)
+    more.to_csv("more.csv", index=False)
+    later = ahead.assign(ds=lambda t: t["ds"] + pd.Timedelta("24h")).drop(columns="y")
+    later.to_csv("later.csv", index=False)
+    run(*["update", "years", "more.csv", "--known", "price", "--future", "later.csv"])
+    wide = long.pivot(index="ds", columns="unique_id", values="y")
+    wide.to_csv("wide.csv")
+    place.to_csv("place.csv", index_label="year")
+    place.to_parquet("place.parquet")
+    for file in ("place.csv", "place.parquet"):
+        run(*f"fit wide.csv --horizon 24 --static {file} --overwrite -o placed".split())
+        assert Forecaster.load("placed").predictor.spec.features.real.size == 1
+
+
 def test_a_scenario_holds_in_all_paths(folder, monkeypatch):
     line = (
         "predict model --given scenario.csv --given-total north=a,b --paths --samples 30 --seed 0"

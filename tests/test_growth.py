@@ -19,6 +19,14 @@ def test_the_exponents_are_those_of_the_upper_half():
 
 
 @pytest.mark.slow
+def test_the_benchmark_trains_on_more_and_more_series(tmp_path):
+    growth.main(["--training", "--most", "8", "--output", str(tmp_path)])
+    (row,) = pd.read_csv(tmp_path / "growth_training.csv").to_dict("records")
+    assert row["series"] == 8 and row["seconds"] > 0 and row["peak_gib"] > 0
+    assert "# Training: 8 series in" in (tmp_path / "growth_training.md").read_text()
+
+
+@pytest.mark.slow
 def test_the_benchmark_measures_each_size_and_draws_a_picture(tmp_path):
     growth.main(["--sizes", "series", "--most", "32", "--output", str(tmp_path)])
     rows = pd.read_csv(tmp_path / "growth.csv")

@@ -104,7 +104,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
     panel = Panel(
         item_id=None if item_id is None else str(item_id),
         start=start,
-        values=np.ascontiguousarray(np.atleast_2d(target).T),
+        values=np.array(np.atleast_2d(target).T, order="C"),  # a copy, whatever was given
         univariate=target.ndim == 1,
         info=info,
     )

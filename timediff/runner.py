@@ -259,7 +259,7 @@ class Runner:
         return loc, scale
 
     def _draw_residuals(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
-        """``n`` paths; see ``ResidualNetwork._draw`` of timediff."""
+        """``n`` paths; see ``ResidualNetwork.advance`` of timediff."""
         k, drawn = self.constants, []
         state, w = self._repeat(past, n), np.tile(past["w"], (n, 1))
         back = np.zeros((n, self.dim, self._order), np.float32)  # the latest first
@@ -350,7 +350,7 @@ class Runner:
         return np.concatenate([stamps, lags.reshape(len(lags), -1), own], axis=1)
 
     def _draw_levels(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
-        """``n`` paths; see ``LevelNetwork._draw`` of timediff."""
+        """``n`` paths; see ``LevelNetwork.advance`` of timediff."""
         state = self._repeat(past, n)
         drawn: list[np.ndarray] = []
         for j in range(self.horizon):

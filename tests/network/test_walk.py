@@ -10,7 +10,7 @@ import torch
 from tests.conftest import entry, quick_estimator
 from timediff import OptionError
 from timediff.entries import read_entry
-from timediff.network.walk import Recording, Walk, products, walk
+from timediff.network.walk import Recording, Walk, products, recorded, walk
 
 VARIANTS = {
     "default": {},
@@ -59,11 +59,37 @@ def test_a_recording_is_of_these_weights_in_these_places(predictor):
     assert not recording.fits(network, start, network.sampler)
 
 
+def test_what_was_recorded_without_gradients_serves_everywhere(predictor):
+    """The recorded path of a GPU, of which this machine can do all but the recording."""
+    network = copy.deepcopy(predictor.network)
+    start = start_of(predictor)
+    expected = walk(network, start, network.sampler)
+    with torch.inference_mode():
+        network.recording = None
+        made = Recording.__init__
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recording, "__init__", lambda self, *a: made(self, *a) or known(self))
+            inside = recorded(network, start_of(predictor), network.sampler)
+    first = network.recording
+    outside = recorded(network, start, network.sampler)
+    assert network.recording is first
+    assert torch.equal(inside, expected) and torch.equal(outside, expected)
+    assert inside.data_ptr() != outside.data_ptr()
+
+
+def known(recording: Recording) -> None:
+    recording.known = True
+
+
 def test_the_precision_of_products_is_put_back(predictor):
     before = torch.get_float32_matmul_precision()
     with products("tf32", torch.device("cuda")):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == before
+    rnn = torch.backends.cudnn.allow_tf32
+    with products("float32", torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == rnn
     with products("tf32", torch.device("cpu")):
         assert torch.get_float32_matmul_precision() == before
     other = predictor.on(matmul_precision="float32")

@@ -102,6 +102,9 @@ def backtest(
         forecaster = load_model(Path(source))
         frame = read_like(forecaster, data, input_format) if data is not None else None
         beside = f.features(known, past, future, static, forecaster=forecaster)
+        if beside and frame is None:
+            message = "features belong to DATA; those of the kept history are kept with it"
+            raise typer.BadParameter(message, param_hint="--" + next(iter(beside)))
     elif data is not None:
         raise typer.BadParameter(f"{source} is no saved model", param_hint="MODEL")
     else:
@@ -109,7 +112,7 @@ def backtest(
         forecaster = forecaster_of(options)
         frame = read_named(source, input_format, columns)
         name_columns(forecaster, frame, columns)
-        beside = f.features(known, past, future, static, names=columns)
+        beside = f.features(known, past, future, static, names=columns, frame=frame)
     with training(forecaster, quiet, verbose):
         result = forecaster.backtest(
             frame,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from timediff.cli import arguments as a
+from timediff.cli.files import SUFFIXES
 from timediff.cli.tables import like, read_like, read_table
 from timediff.errors import DataError
 
@@ -63,6 +64,7 @@ def features(
     *,
     forecaster: "Forecaster | None" = None,
     names: dict[str, str | None] | None = None,
+    frame: "pd.DataFrame | None" = None,
 ) -> dict[str, Any]:
     """The features that a command was given, as the methods of a forecaster take them.
 
@@ -73,6 +75,7 @@ def features(
         static: a file.
         forecaster: whose series they belong to, once it is fitted.
         names: of the columns of a long table, where they were given.
+        frame: the series, before.
 
     Raises:
         DataError: a file cannot be read.
@@ -81,7 +84,7 @@ def features(
     for name, text in (("known", known), ("past", past)):
         if text is None:
             continue
-        if not (text == "-" or Path(text).exists() or Path(text).suffix):
+        if not is_file(text):
             found[name] = text.split(",")
             continue
         table = over_time(read_table(text), text)
@@ -89,12 +92,55 @@ def features(
     if future is not None:
         ids, times = (names or {}).get("id_column"), (names or {}).get("time_column")
         if forecaster is not None:
-            found["future"] = read_like(forecaster, future)
+            found["future"] = with_labels(read_like(forecaster, future), forecaster)
         else:
             found["future"] = read_table(future, id_column=ids, time_column=times)
     if static is not None:
-        found["static"] = by_series(read_table(static, texts=(0,)), forecaster)
+        known_labels = list(forecaster.columns) if forecaster else labels(frame, names or {})
+        found["static"] = by_series(read_table(static, texts=(0,), times=False), known_labels)
     return found
+
+
+def is_file(text: str) -> bool:
+    """Whether it is a table, and not columns of one."""
+    path = Path(text)
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if text == "-" or suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:  # a name too long for one
+        return False
+
+
+def kept(beside: dict[str, Any], data: bool) -> dict[str, Any]:
+    """Features for a history that the model keeps, to which rows may be appended.
+
+    The columns of a long table are known to the model by their names.
+
+    Args:
+        beside: what :func:`features` made of them.
+        data: whether rows are appended.
+    """
+    for name in ("known", "past"):
+        if isinstance(beside.get(name), list):
+            if not data:
+                message = "columns are those of DATA: give DATA, or a table of features"
+                raise typer.BadParameter(message, param_hint=f"--{name}")
+            beside.pop(name)
+    if "static" in beside:
+        message = "what does not change is known of the kept history"
+        raise typer.BadParameter(message, param_hint="--static")
+    return beside
+
+
+def with_labels(table: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
+    """A long table without values, its series named as the model knows them."""
+    names = forecaster.names
+    if names.id not in table.columns:
+        return table
+    own = {str(column): column for column in forecaster.columns}
+    return table.assign(**{names.id: table[names.id].map(lambda text: own.get(str(text), text))})
 
 
 def over_time(table: "pd.DataFrame", place: str) -> "pd.DataFrame":
@@ -115,12 +161,23 @@ def over_time(table: "pd.DataFrame", place: str) -> "pd.DataFrame":
     return table.set_index(first)
 
 
-def by_series(table: "pd.DataFrame", forecaster: "Forecaster | None") -> "pd.DataFrame":
-    """A table with its first column, the series, as the index."""
-    table = table.set_index(table.columns[0])
-    if forecaster is None:
-        return table
-    own = {str(column): column for column in forecaster.columns}
+def labels(frame: "pd.DataFrame | None", names: dict[str, str | None]) -> list[Any]:
+    """What may be a series of a table: its columns, and what a column of labels holds."""
+    from timediff._tables import DIALECTS
+
+    if frame is None:
+        return []
+    column = names.get("id_column") or next((c for c in DIALECTS["id_column"] if c in frame), None)
+    return [*frame.columns, *(frame[column].unique() if column in frame else ())]
+
+
+def by_series(table: "pd.DataFrame", known: list[Any]) -> "pd.DataFrame":
+    """A table with its first column, the series, as the index, unless it has one."""
+    import pandas as pd
+
+    if isinstance(table.index, pd.RangeIndex):
+        table = table.set_index(table.columns[0])
+    own = {str(label): label for label in known}
     return table.rename(index=lambda text: own.get(str(text), text))
 
 

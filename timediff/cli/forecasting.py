@@ -75,6 +75,8 @@ def predict(
     forecaster = load_model(model)
     shown |= f.scenario(forecaster, given, given_total)
     beside = f.features(known, past, future, static, forecaster=forecaster)
+    if update or data is None:
+        beside = f.kept(beside, update)
     forecast = draw(
         forecaster,
         data,
@@ -241,6 +243,8 @@ def likelihood(
     forecaster = load_model(model)
     table = None if data is None else read_like(forecaster, data, input_format)
     beside = f.features(known, past, future, static, forecaster=forecaster)
+    if data is None:
+        beside = f.kept(beside, False)
     options = {"last": last, "draws": draws, "flow_steps": flow_steps, "seed": seed or 0}
     with busy(f"judging {len(forecaster.columns)} series", quiet):
         found = forecaster.log_likelihood(table, device=a.device_of(device), **options, **beside)

@@ -22,6 +22,7 @@ def read_table(
     id_column: str | None = None,
     time_column: str | None = None,
     texts: tuple[str | int, ...] = (),
+    times: bool = True,
 ) -> "pd.DataFrame":
     """A table from a file or stdin, its timestamps read as such.
 
@@ -33,6 +34,7 @@ def read_table(
         id_column: of a long table, if it has none of the usual names.
         time_column: likewise; or of a wide one.
         texts: more columns that stay text, by name or position.
+        times: whether it has timestamps.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
@@ -56,7 +58,7 @@ def read_table(
         raise DataError(f"{_name(place)} cannot be read as {name}: {error}") from error
     if not len(frame.columns) or (frame.empty and not len(frame.index)):
         raise DataError(f"{_name(place)} holds no rows")
-    return _with_times(frame, ids, time_column)
+    return _with_times(frame, ids, time_column) if times else frame
 
 
 def _name(place: str) -> str:

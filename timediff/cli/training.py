@@ -71,7 +71,7 @@ def fit(
     frame = read_table(
         data, input_format, id_column=columns["id_column"], time_column=columns["time_column"]
     )
-    beside = f.features(known, past, future, static, names=columns)
+    beside = f.features(known, past, future, static, names=columns, frame=frame)
     began = time.perf_counter()
     with training(forecaster, quiet, verbose):
         forecaster.fit(frame, **columns, **beside)
@@ -117,7 +117,7 @@ def update(
     forecaster = load_model(model)
     before = _length(forecaster)
     frame = read_like(forecaster, data, input_format)
-    beside = f.features(known, past, future, None, forecaster=forecaster)
+    beside = f.kept(f.features(known, past, future, None, forecaster=forecaster), True)
     with training(forecaster, quiet, verbose):
         forecaster.update(frame, train=train, **beside)
     forecaster.save(output or model, overwrite=output is None or overwrite)

@@ -168,8 +168,10 @@ class TimeGradNetwork(nn.Module, ABC):
 
     def pasts(self, batch: Batch) -> Any:
         """What the paths of some windows start from, on a CPU read one by one."""
-        one_by_one = batch.target.device.type == "cpu"
-        return join([self._read(p) for p in batch.split(1 if one_by_one else len(batch.target))])
+        device, precision = batch.target.device, self.options.matmul_precision
+        size = 1 if device.type == "cpu" else len(batch.target)
+        with products("float32" if precision == "float32" else "tf32", device):
+            return join([self._read(part) for part in batch.split(size)])
 
     def paths(
         self, past: Any, num_samples: int, seeds: Int[Tensor, "b"], sampler: Sampler

@@ -7,6 +7,7 @@ than to do them: a CUDA graph asks for all at once.
 import contextlib
 import copy
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_RECORDINGS = 64  # that are compiled in one process
 MOST_COMPILED = 20  # reverse steps compiled as one piece; of more, the denoiser alone is
+LOCK = threading.Lock()  # a recording draws for one thread at a time
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -47,14 +50,16 @@ def products(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    before = torch.get_float32_matmul_precision()
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+    torch.backends.cudnn.allow_tf32 = precision != "float32"  # of RNNs and convolutions
     half = precision == "bfloat16"
     try:
         with torch.autocast("cuda", torch.bfloat16, enabled=half, cache_enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def leaves(tree: Any) -> list[Tensor]:
@@ -93,11 +98,12 @@ def walk(network: "TimeGradNetwork", start: Walk, sampler: Sampler) -> Float[Ten
 
 def recorded(network: "TimeGradNetwork", start: Walk, sampler: Sampler) -> Float[Tensor, "n p d"]:
     """The same, from a recording of one step, made at the first call for paths of this kind."""
-    recording = network.recording
-    if recording is None or not recording.fits(network, start, sampler):
-        network.recording = None  # its memory is free before more is taken
-        network.recording = recording = Recording(network, start, sampler)
-    return recording.draw(network, start)
+    with LOCK, torch.inference_mode(False), torch.no_grad():
+        recording = network.recording
+        if recording is None or not recording.fits(network, start, sampler):
+            network.recording = None  # its memory is free before more is taken
+            network.recording = recording = Recording(network, start, sampler)
+        return recording.draw(network, start).clone()
 
 
 class Recording:
@@ -163,8 +169,10 @@ class Recording:
         """One step, in place."""
         with contextlib.ExitStack() as stack:
             if self.next is not self._next:
-                # the compiler may see the weights of an RNN; its settings are part of what it keeps
-                stack.enter_context(torch._dynamo.config.patch(allow_rnn=True))
+                # the compiler may see the weights of an RNN, and many networks; its settings are
+                # part of what it keeps
+                settings = {"allow_rnn": True, "recompile_limit": MOST_RECORDINGS}
+                stack.enter_context(torch._dynamo.config.patch(settings))
             x, state, calls = self.next(
                 network, self.start, self.state, self.step, self.calls, self.sampler
             )
@@ -214,7 +222,7 @@ class Recording:
         self.known = True
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 self._take(network)
         except torch.cuda.OutOfMemoryError:
             raise
