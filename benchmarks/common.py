@@ -1,5 +1,6 @@
 """What every benchmark needs: windows, scores, and a record of where it ran."""
 
+import math
 import os
 import platform
 import time
@@ -72,6 +73,8 @@ def markdown(table: pd.DataFrame, digits: int = 4) -> str:
 
 
 def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return ""
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 

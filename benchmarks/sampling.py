@@ -19,7 +19,8 @@ PyTorch) would take at the speed of a large product of matrices of the same prec
 the same run; ``of the floor`` is how much of the time of drawing that is. ``GB`` is what all
 operations read and write, each for itself (what is changed in place once), and ``copied, s`` the
 time of copying as much from and to main memory: more than the time taken means that much of it
-stayed in the cache, or was never written.
+stayed in the cache, or was never written. Rows without ``drawing, s`` are of an earlier version,
+which counted all of ``predict``.
 """
 
 import argparse
