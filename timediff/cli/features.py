@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from timediff.cli import arguments as a
-from timediff.cli.files import SUFFIXES
-from timediff.cli.tables import like, read_like, read_table
+from timediff.cli.files import SUFFIXES, suffix_of
+from timediff.cli.tables import by_text, like, read_like, read_table
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def features(
     if future is not None:
         ids, times = (names or {}).get("id_column"), (names or {}).get("time_column")
         if forecaster is not None:
-            found["future"] = with_labels(read_like(forecaster, future), forecaster)
+            found["future"] = read_like(forecaster, future)
         else:
             found["future"] = read_table(future, id_column=ids, time_column=times)
     if static is not None:
@@ -104,8 +104,7 @@ def features(
 def is_file(text: str) -> bool:
     """Whether it is a table, and not columns of one."""
     path = Path(text)
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if text == "-" or suffix.lower() in SUFFIXES:
+    if text == "-" or suffix_of(path) in SUFFIXES:
         return True
     try:
         return path.exists() and not path.is_dir()
@@ -132,15 +131,6 @@ def kept(beside: dict[str, Any], data: bool) -> dict[str, Any]:
         message = "what does not change is known of the kept history"
         raise typer.BadParameter(message, param_hint="--static")
     return beside
-
-
-def with_labels(table: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
-    """A long table without values, its series named as the model knows them."""
-    names = forecaster.names
-    if names.id not in table.columns:
-        return table
-    own = {str(column): column for column in forecaster.columns}
-    return table.assign(**{names.id: table[names.id].map(lambda text: own.get(str(text), text))})
 
 
 def over_time(table: "pd.DataFrame", place: str) -> "pd.DataFrame":
@@ -177,7 +167,7 @@ def by_series(table: "pd.DataFrame", known: list[Any]) -> "pd.DataFrame":
 
     if isinstance(table.index, pd.RangeIndex):
         table = table.set_index(table.columns[0])
-    own = {str(label): label for label in known}
+    own = by_text(known)
     return table.rename(index=lambda text: own.get(str(text), text))
 
 

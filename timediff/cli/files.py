@@ -26,6 +26,11 @@ SUFFIXES = {
 FORMATS = ("csv", "jsonl", "parquet")
 
 
+def suffix_of(path: Path) -> str:
+    """By which the format is told, also of what is compressed."""
+    return (path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix).lower()
+
+
 def format_of(place: str, given: str | None) -> str:
     """The format of a table.
 
@@ -44,10 +49,10 @@ def format_of(place: str, given: str | None) -> str:
     path = Path(place)
     if place == "-" or (_is_device(path) and not path.suffix):
         return "csv"
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix.lower() not in SUFFIXES:
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
         raise OptionError(f"{place}: its suffix is none of {', '.join(SUFFIXES)}: name the format")
-    return SUFFIXES[suffix.lower()]
+    return SUFFIXES[suffix]
 
 
 def check_output(place: str | Path, overwrite: bool, folder: bool = False) -> None:

@@ -10,6 +10,8 @@ from timediff.cli.files import format_of
 from timediff.errors import DataError, SavedModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from timediff.forecaster import Forecaster
@@ -149,6 +151,11 @@ def read_like(forecaster: "Forecaster", place: str, given: str | None = None) ->
     return like(read_table(place, given, texts=(forecaster.names.id,)), forecaster)
 
 
+def by_text(labels: "Iterable[Any]") -> dict[str, Any]:
+    """Labels of series by how a file writes them."""
+    return {str(label): label for label in labels}
+
+
 def like(frame: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
     """The table with the labels and the time zone that the model knows.
 
@@ -156,11 +163,11 @@ def like(frame: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    own = {str(column): column for column in forecaster.columns}
+    own = by_text(forecaster.columns)
     entry = next(iter(forecaster.entries.values()), None)
     zone = entry["info"].get("tz") if entry else None
     names = forecaster.names
-    if names.id in frame.columns and names.target in frame.columns:
+    if names.id in frame.columns and names.id not in own:  # long, of values or of features
         ids = frame[names.id]
         frame = frame.assign(**{names.id: ids.map(lambda text: own.get(str(text), text))})
     else:
