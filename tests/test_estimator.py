@@ -810,3 +810,23 @@ def test_neither_training_nor_predicting_changes_the_data(predictor):
     quick_estimator().train([data])
     list(predictor.predict([data], num_samples=2))
     np.testing.assert_array_equal(before, data["target"])
+
+
+def schedule(days: int) -> np.ndarray:
+    """Departures by the hour, the same every day but for one hour in ten, where two are missing."""
+    rng = np.random.default_rng(0)
+    planned = np.array([[0, 4, 6, 3], [5, 0, 8, 2], [3, 7, 4, 9]]).repeat(6, axis=1)
+    off = rng.random((3, 24 * days)) < 0.1
+    return np.maximum(np.tile(planned, days) - 2 * off, 0).astype(np.float32)
+
+
+def test_a_schedule_that_nearly_always_holds_is_not_forecast_as_if_it_always_did():
+    """The score alone would let the scale vanish, and with it all that is not exact."""
+    data = [{"start": pd.Period("2024-01-01", "h"), "target": schedule(50)}]
+    options = {"num_batches_per_epoch": 30, "prior_epochs": 5, "prior_rows": 128}
+    predictor = quick_estimator(**options, diffusion_runs=1).train(data)
+    paths = next(predictor.predict(data, num_samples=200, seed=1)).samples
+    assert np.abs(paths.mean((0, 1)) - [0, 4.8, 2.8]).max() < 0.6  # from midnight to six
+    spread = paths.std(0).mean(0)
+    assert spread[0] < 0.3  # none are planned
+    assert spread[1:].min() > 0.2 and spread.max() < 1.2  # it is .6; without a reach less than .1

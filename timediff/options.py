@@ -35,6 +35,10 @@ class Options:
         prior_width: units of the prior's encoder.
         prior_dropout: probability in the prior.
         prior_loss: ``"crps"`` or ``"nll"``, of a Gaussian of the prior's location and scale.
+        prior_reach: scales away from the prior's location that an outcome may lie in training
+            without costing more than its score; widens the scales where most outcomes are exactly
+            as forecast (counts, zeros), and the score alone would shrink them to nothing; None for
+            the score alone.
         prior_balance: how much more the prior's loss of a series weighs the larger the series is:
             0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
@@ -122,6 +126,7 @@ class Options:
     prior_width: int = 256
     prior_dropout: float = 0.2
     prior_loss: str = "crps"
+    prior_reach: float | None = 5.0
     prior_balance: float = 0.0
     prior_epochs: int = 40
     factors: int = 20
@@ -259,6 +264,7 @@ RANGES = [
     ("prior_members", 1, _MANY),
     ("prior_width", 1, _MANY),
     ("prior_dropout", 0.0, 0.99),
+    ("prior_reach", 1e-6, float("inf")),
     ("prior_balance", 0.0, 1.0),
     ("prior_epochs", 0, _MANY),
     ("factors", 0, _MANY),

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from timediff.network import SCALERS, Dynamics, Encoder, HorizonPrior, Rows, Whitening
-from timediff.network.prior import gaussian_crps, gaussian_nll, soften
+from timediff.network.prior import gaussian_crps, gaussian_nll, out_of_reach, soften
 
 
 @pytest.mark.parametrize("name", SCALERS)
@@ -67,6 +67,18 @@ def test_the_crps_is_that_of_the_normal_distribution():
         assert got.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+def test_a_value_out_of_reach_costs_what_it_is_too_far_away():
+    x = torch.tensor([0.0, 4.9, -7.0, 20.0, 20.0 * math.e**2, 0.0])
+    loc = torch.zeros(6, requires_grad=True)
+    scale = torch.ones(6, requires_grad=True)
+    cost = out_of_reach(x, loc, scale, 5.0)
+    assert cost.tolist() == pytest.approx([0, 0, 2, 15, 15 + 2 * 20, 0], rel=1e-5)
+    cost.sum().backward()
+    assert loc.grad is None  # only the scale is to give way, the more, the further off
+    assert scale.grad.tolist() == pytest.approx([0, 0, -7, -20, -20, 0], rel=1e-5)
+    assert not out_of_reach(x, loc, scale, None).any()
+
+
 P, LOOKBACK, SEASONAL, CALENDAR = 6, 12, 3, 2
 
 
@@ -117,10 +129,24 @@ def test_the_prior_starts_as_the_best_simple_forecast(best):
     g = torch.Generator().manual_seed(2)
     target = truth + 0.02 * torch.randn(truth.shape, generator=g)
     made = prior()
-    made.start(past, target, torch.ones_like(target, dtype=torch.bool))
+    made.start(past, target, torch.ones_like(target, dtype=torch.bool), reach=5.0)
     loc, scale = made(past)
     assert (loc - truth).abs().max() < 0.02
     assert scale.mean().item() == pytest.approx(0.02, rel=0.15)
+
+
+def test_where_most_outcomes_are_exact_the_others_stay_within_reach():
+    past = rows(number=2000)
+    g = torch.Generator().manual_seed(2)
+    off = torch.rand(2000, P, generator=g) < 0.1
+    target = past.profile[..., 0] + torch.where(off, 3.0, 0.0)
+    scales = {}
+    for reach in (5.0, None):
+        made = prior()
+        made.start(past, target, torch.ones_like(off), reach)
+        scales[reach] = made(past)[1].mean().item()
+    assert scales[None] < 3 / 50  # the best for the score: nothing but what is exact is in reach
+    assert 3 / 10 < scales[5.0] < 3
 
 
 def test_the_start_does_not_see_what_was_not_observed():
@@ -130,7 +156,7 @@ def test_the_start_does_not_see_what_was_not_observed():
     constants = []
     for poison in (0.0, 1e9, float("nan")):
         made = prior()
-        made.start(past, torch.where(observed, target, poison), observed)
+        made.start(past, torch.where(observed, target, poison), observed, reach=5.0)
         constants.append((made.weights.detach(), made.rho.detach()))
     for weights, rho in constants[1:]:
         assert torch.equal(weights, constants[0][0]) and torch.equal(rho, constants[0][1])

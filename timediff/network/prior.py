@@ -20,6 +20,7 @@ from timediff.types import Bool, Float, Tensor
 LIMIT = 20.0  # inputs are cut off this many units from the recent level
 START_SHARPNESS = 8.0  # how much more the better anchors weigh at first
 START_STEPS, START_LR = 150, 0.1  # of the descent in which the constants are fitted
+FAR = 4  # times the reach, beyond which a value costs no more than its logarithm
 
 
 class HorizonPrior(nn.Module):
@@ -144,12 +145,22 @@ class HorizonPrior(nn.Module):
         return ((self.weights + weights).softmax(-1) * anchors).sum(-1), scale * restless
 
     def start(
-        self, rows: Rows, target: Float[Tensor, "r p"], observed: Bool[Tensor, "r p"]
+        self,
+        rows: Rows,
+        target: Float[Tensor, "r p"],
+        observed: Bool[Tensor, "r p"],
+        reach: float | None,
     ) -> None:
         """Fit the constants to these rows, so that training starts from the best simple forecast.
 
         They begin where each anchor weighs the more the smaller its error is, and go on by
         gradient descent on the continuous ranked probability score.
+
+        Args:
+            rows: the pasts.
+            target: the values of the horizon.
+            observed: where there is one.
+            reach: see :func:`out_of_reach`.
         """
         if self.effects is not None and rows.features is not None:
             static = self.static(rows.features.static)
@@ -176,7 +187,8 @@ class HorizonPrior(nn.Module):
             for group in optimizer.param_groups:
                 group["lr"] = START_LR * (1 - step / START_STEPS)
             loc, scale = self._combine(anchors, volatility, nothing, nothing)
-            loss = mean(gaussian_crps(y, loc, scale)).mean()
+            loss = gaussian_crps(y, loc, scale) + out_of_reach(y, loc, scale, reach)
+            loss = mean(loss).mean()
             gradients = torch.autograd.grad(loss, constants)
             for constant, gradient in zip(constants, gradients, strict=True):
                 constant.grad = gradient
@@ -254,3 +266,29 @@ def gaussian_crps(
     z = (x - loc) / scale
     density = torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
     return scale * (z * torch.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
+
+
+def out_of_reach(
+    x: Float[Tensor, "*b"],
+    loc: Float[Tensor, "*b"],
+    scale: Float[Tensor, "*b"],
+    reach: float | None,
+) -> Float[Tensor, "*b"]:
+    """What it costs, beside the score, that a value lies so many scales away; unreduced.
+
+    Where most outcomes are exactly as forecast, as they are of counts and of zeros, the best scale
+    for the score is 0, which leaves the diffusion no room for the others. So each scale too few
+    costs one unit; the scale alone gets a gradient. Of a jump by hundreds of scales, as when a
+    currency is no longer pegged, only the logarithm counts, or it would outweigh a whole batch.
+
+    Args:
+        x: values.
+        loc: their locations.
+        scale: their scales.
+        reach: scales within which nothing is paid; None for nothing at all.
+    """
+    if reach is None:
+        return torch.zeros_like(scale)
+    z, far = (x - loc).detach().abs() / scale, FAR * reach
+    z = torch.where(z > far, far + far * (z.clamp(min=far) / far).log(), z)
+    return F.relu(z - reach)

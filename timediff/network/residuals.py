@@ -22,7 +22,7 @@ from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.factors import CommonFactors
 from timediff.network.features import NONE, FeatureSizes
 from timediff.network.likelihood import Diffused, observed_residuals
-from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll
+from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll, out_of_reach
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
 from timediff.types import Bool, Float, Int, Shaped
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROWS, ROWS_OF_CPU = 2**17, 2**12  # worked on at once where no gradient is needed
 LIMIT = 10.0  # standardised residuals are cut off here
+REACH_OF_DYNAMICS = 0.3  # what it costs the dynamics that a residual is out of their reach
 
 
 class Residuals(NamedTuple):
@@ -161,7 +162,9 @@ class ResidualNetwork(TimeGradNetwork):
     def start(self, batch: RowBatch) -> None:
         """Fit the few constants, so that training starts from the best simple forecast."""
         for prior in self.priors:
-            prior.start(batch.rows, batch.target, batch.observed)  # type: ignore[operator]
+            prior.start(  # type: ignore[operator]
+                batch.rows, batch.target, batch.observed, self.options.prior_reach
+            )
         with torch.no_grad():
             loc, scale = self.prior(batch.rows)
             z = ((batch.target - loc) / scale).clamp(-LIMIT, LIMIT)
@@ -196,15 +199,18 @@ class ResidualNetwork(TimeGradNetwork):
         if not self.training:  # what the members are worth together
             forecasts = [(loc, scale)]
         # around the forecast, or a series far from 0 would lose digits
-        losses = [
-            self.score((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts
-        ]
+        reach = self.options.prior_reach if self.training else None
+        losses = []
+        for m, s in forecasts:
+            around = (target - m) / unit, torch.zeros_like(m), s / unit
+            losses.append(self.score(*around) + out_of_reach(*around, reach))
         loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
         mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
-        loss = loss + self.score(step * z, step * mu, step * sigma)
+        within = step * z, step * mu, step * sigma
+        loss = loss + self.score(*within) + REACH_OF_DYNAMICS * out_of_reach(*within, reach)
         weight = rows.unit**self.options.prior_balance
         return self.mean_observed(loss, observed) * weight / weight.mean()
 
