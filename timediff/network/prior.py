@@ -20,6 +20,7 @@ from timediff.types import Bool, Float, Tensor
 LIMIT = 20.0  # inputs are cut off this many units from the recent level
 START_SHARPNESS = 8.0  # how much more the better anchors weigh at first
 START_STEPS, START_LR = 150, 0.1  # of the descent in which the constants are fitted
+COST = 0.3  # of each scale that a value lies out of reach
 FAR = 4  # times the reach, beyond which a value costs no more than its logarithm
 
 
@@ -277,9 +278,10 @@ def out_of_reach(
     """What it costs, beside the score, that a value lies so many scales away; unreduced.
 
     Where most outcomes are exactly as forecast, as they are of counts and of zeros, the best scale
-    for the score is 0, which leaves the diffusion no room for the others. So each scale too few
-    costs one unit; the scale alone gets a gradient. Of a jump by hundreds of scales, as when a
-    currency is no longer pegged, only the logarithm counts, or it would outweigh a whole batch.
+    for the score is 0, which leaves the diffusion no room for the others. So what is out of reach
+    costs something for each scale; the scale alone gets a gradient. Of a jump by hundreds of
+    scales, as when a currency is no longer pegged, only the logarithm counts, or it would outweigh
+    a whole batch.
 
     Args:
         x: values.
@@ -291,4 +293,4 @@ def out_of_reach(
         return torch.zeros_like(scale)
     z, far = (x - loc).detach().abs() / scale, FAR * reach
     z = torch.where(z > far, far + far * (z.clamp(min=far) / far).log(), z)
-    return F.relu(z - reach)
+    return COST * F.relu(z - reach)

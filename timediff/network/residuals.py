@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 ROWS, ROWS_OF_CPU = 2**17, 2**12  # worked on at once where no gradient is needed
 LIMIT = 10.0  # standardised residuals are cut off here
-REACH_OF_DYNAMICS = 0.3  # what it costs the dynamics that a residual is out of their reach
 
 
 class Residuals(NamedTuple):
@@ -210,7 +209,7 @@ class ResidualNetwork(TimeGradNetwork):
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
         within = step * z, step * mu, step * sigma
-        loss = loss + self.score(*within) + REACH_OF_DYNAMICS * out_of_reach(*within, reach)
+        loss = loss + self.score(*within) + out_of_reach(*within, reach)
         weight = rows.unit**self.options.prior_balance
         return self.mean_observed(loss, observed) * weight / weight.mean()
 
