@@ -1,11 +1,14 @@
 """Curves of training, and the chain: what is drawn is what happened."""
 
+import pickle
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.conftest import QUICK, entry, quick_estimator
 from tests.test_forecaster import quick, table
-from timediff import DataError, Forecaster, OptionError
+from timediff import DataError, Forecaster, OptionError, TimeGradPredictor
 from timediff.diffusion import SAMPLERS
 from timediff.plot_training import Recorder, plot_chain, plot_training
 
@@ -32,10 +35,26 @@ def test_curves_without_validation_have_none():
     assert plot_training(curves).axes
 
 
-def test_a_loaded_model_has_no_curves(fitted, tmp_path):
+def test_the_curves_are_saved_with_the_model(fitted, tmp_path):
     loaded = Forecaster.load(fitted.save(tmp_path / "model"))
+    pd.testing.assert_frame_equal(loaded.predictor.curves, fitted.predictor.curves)
+    assert len(loaded.plot_training().axes) == 2
+    unchecked = quick_estimator(validation_windows=0).train([entry()])
+    unchecked.serialize(tmp_path)
+    again = TimeGradPredictor.deserialize(tmp_path)
+    pd.testing.assert_frame_equal(again.curves, unchecked.curves)  # NaN where nothing is held out
+    for other in (again.compiled(), again.on(batch_size=3), pickle.loads(pickle.dumps(again))):
+        assert other.curves is not None
+
+
+def test_a_model_saved_without_curves_has_none(fitted, tmp_path):
+    predictor = fitted.predictor
+    path = tmp_path / "model"
+    path.mkdir()
+    TimeGradPredictor(predictor.network, predictor.spec, predictor.columns).serialize(path)
+    assert TimeGradPredictor.deserialize(path).curves is None
     with pytest.raises(DataError, match="no curves"):
-        loaded.plot_training()
+        plot_training(None)
 
 
 def test_the_recorded_chain_is_the_one_that_draws(predictor):

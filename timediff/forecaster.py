@@ -430,7 +430,7 @@ class Forecaster:
         """The losses of training; see :func:`timediff.plot_training.plot_training`.
 
         Raises:
-            DataError: the forecaster was loaded: the losses are not saved.
+            DataError: there are none: an earlier version of timediff saved the forecaster.
         """
         from timediff.plot_training import plot_training
 

@@ -36,11 +36,11 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
         The figure, made without pyplot; a panel for each stage.
 
     Raises:
-        DataError: there are none, as of a model that was loaded.
+        DataError: there are none, as of a model whose network was made by hand.
         ImportError: matplotlib is not installed.
     """
     if curves is None or curves.empty:
-        raise DataError("there are no curves: they are kept by the process that trained the model")
+        raise DataError("there are no curves: an earlier version of timediff saved the model")
     from matplotlib.ticker import MaxNLocator
 
     stages = list(curves["stage"].unique())

@@ -42,6 +42,7 @@ class TimeGradPredictor(PyTorchPredictor):
         spec: what a window of its data holds.
         columns: names of the series it was trained on, if they have any.
         device: where to draw: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+        curves: losses of its training: ``stage, run, epoch, train_loss, val_loss``.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class TimeGradPredictor(PyTorchPredictor):
         spec: WindowSpec,
         columns: list[Any] | None = None,
         device: str | torch.device = "auto",
+        curves: pd.DataFrame | None = None,
     ):
         super().__init__(
             input_names=[],
@@ -59,11 +61,10 @@ class TimeGradPredictor(PyTorchPredictor):
             input_transform=Identity(),
             device=best_device(device),
         )
-        self.spec, self.columns = spec, columns
-        self.curves: pd.DataFrame | None = None  # the losses of its training; not saved
+        self.spec, self.columns, self.curves = spec, columns, curves
 
     def __reduce__(self) -> Any:
-        return type(self), (self.network, self.spec, self.columns, self.device)
+        return type(self), (self.network, self.spec, self.columns, self.device, self.curves)
 
     def with_sampler(
         self, sampler: str | Sampler, steps: int | None = None, **options: Any
@@ -88,7 +89,7 @@ class TimeGradPredictor(PyTorchPredictor):
         other.load_state_dict(network.state_dict(), assign=True)
         if network.diffusion.denoiser.is_compiled:
             other.diffusion.denoiser.compile_kernel()
-        return type(self)(other, self.spec, self.columns, self.device)
+        return type(self)(other, self.spec, self.columns, self.device, self.curves)
 
     def on(
         self,
@@ -122,8 +123,8 @@ class TimeGradPredictor(PyTorchPredictor):
         if options is not network.options:
             network = copy.copy(network)  # of the same weights
             network.options, network.recording = options, None
-        other = type(self)(network, self.spec, self.columns, place)
-        other.curves, other.batch_size = self.curves, batch_size or self.batch_size
+        other = type(self)(network, self.spec, self.columns, place, self.curves)
+        other.batch_size = batch_size or self.batch_size
         return other
 
     def compiled(self) -> "TimeGradPredictor":
@@ -134,7 +135,8 @@ class TimeGradPredictor(PyTorchPredictor):
         the plain predictor by rounding. Where there is no compiler, or it fails, paths are drawn
         as before. PyTorch keeps what was compiled on disk, for the next process.
         """
-        other = type(self)(copy.deepcopy(self.network), self.spec, self.columns, self.device)
+        network = copy.deepcopy(self.network)
+        other = type(self)(network, self.spec, self.columns, self.device, self.curves)
         other.network.diffusion.denoiser.compile_kernel()
         return other
 
@@ -348,7 +350,7 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             SavedModelError: the model holds an object that has no name to save it under.
         """
-        save(path, self.network, self.spec, self.columns)
+        save(path, self.network, self.spec, self.columns, self.curves)
         Predictor.serialize(self, Path(path))  # the files by which GluonTS finds this class
 
     @classmethod
@@ -362,4 +364,4 @@ class TimeGradPredictor(PyTorchPredictor):
         """
         saved = load(path)
         device = "auto" if device is None else device
-        return cls(saved.network, saved.spec, saved.columns, device=device)
+        return cls(saved.network, saved.spec, saved.columns, device, saved.curves)

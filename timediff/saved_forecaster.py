@@ -69,7 +69,7 @@ def save_forecaster(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
-        save(new, predictor.network, predictor.spec, predictor.columns, extra)
+        save(new, predictor.network, predictor.spec, predictor.columns, predictor.curves, extra)
         (new / HISTORY).write_bytes(history)
         (new / CARD).write_text(_card(forecaster, entries))
         if path.exists():
@@ -109,7 +109,9 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
             device=device,
             **extra["options"],
         )
-        predictor = TimeGradPredictor(saved.network, saved.spec, saved.columns, device)
+        predictor = TimeGradPredictor(
+            saved.network, saved.spec, saved.columns, device, saved.curves
+        )
         forecaster.take(predictor, entries, Names(*extra["names"]), extra["grouped"])
         if extra.get("recalibration") is not None:
             arrays = {

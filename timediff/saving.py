@@ -28,12 +28,14 @@ class Saved(NamedTuple):
         network: with its weights.
         spec: what a window holds.
         columns: names of the series, if they have any.
+        curves: losses of its training, if they are known.
         extra: whatever else was saved with it.
     """
 
     network: TimeGradNetwork
     spec: WindowSpec
     columns: list[Any] | None
+    curves: pd.DataFrame | None
     extra: dict[str, Any]
 
 
@@ -42,6 +44,7 @@ def save(
     network: TimeGradNetwork,
     spec: WindowSpec,
     columns: list[Any] | None,
+    curves: pd.DataFrame | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write to an existing folder.
@@ -51,6 +54,7 @@ def save(
         network: its weights are saved.
         spec: what a window holds.
         columns: names of the series.
+        curves: losses of its training.
         extra: more to keep, plain JSON but for the names of series in it.
 
     Raises:
@@ -66,6 +70,7 @@ def save(
         "spec": {**dataclasses.asdict(spec), "features": spec.features.to_json()},
         "target_dim": network.target_dim,
         "columns": None if columns is None else encode(columns),
+        "curves": None if curves is None else _records(curves),
         "extra": encode(extra or {}),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
@@ -111,9 +116,17 @@ def load(path: Path) -> Saved:
         spec = WindowSpec(**{**spec, **offsets, "features": features})
         network = build_network(Options(**config["options"]), spec, config["target_dim"])
         network.load_state_dict(safetensors.torch.load(weights))
-        return Saved(network, spec, decode(config["columns"]), decode(config["extra"]))
-    except (KeyError, TypeError, RuntimeError, TimediffError) as error:
+        curves = config.get("curves")
+        if curves is not None:
+            curves = pd.DataFrame(curves).astype({"train_loss": float, "val_loss": float})
+        return Saved(network, spec, decode(config["columns"]), curves, decode(config["extra"]))
+    except (KeyError, TypeError, ValueError, RuntimeError, TimediffError) as error:
         raise SavedModelError(f"{path / CONFIG} does not describe a model: {error}") from error
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, None where a number is missing."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def checksum(config: dict[str, Any]) -> str:
