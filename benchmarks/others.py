@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.ablation import parse
 from benchmarks.common import evaluate, machine, write, write_results
-from benchmarks.models import models
-from timediff import from_wide
+from benchmarks.models import Model, models
+from timediff import TimeGradEstimator, from_wide
 from timediff.datasets import ForecastDataset
 
 SCORES = ["crps", "crps_sum", "energy_score", "variogram_score", "coverage90", "coverage90_sum"]
@@ -177,7 +178,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--packages", type=Path, required=True, help="folder of both packages")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--datasets", nargs="*", choices=list(DATA), default=list(DATA))
-    parser.add_argument("--presets", nargs="*", default=["default"])
+    parser.add_argument("--presets", nargs="*", default=["default"], help="'fast lr=0.001' for one")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     given = parser.parse_args(words)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -187,13 +188,14 @@ def main(words: list[str] | None = None) -> None:
         rows = pd.read_csv(path).to_dict("records")
     for name in given.datasets:
         data = load(name, Packages(given.packages))
-        known = models(data)
-        names = [m for m, model in known.items() if model.kind == "simple"] + given.presets
-        for model in names:
+        chosen = {m: model for m, model in models(data).items() if model.kind == "simple"}
+        chosen |= {words: preset(words) for words in given.presets}
+        for name_of_model, model in chosen.items():
             for seed in given.seeds:
-                if any((r["data"], r["model"], r["seed"]) == (name, model, seed) for r in rows):
+                key = (name, name_of_model, seed)
+                if any((r["data"], r["model"], r["seed"]) == key for r in rows):
                     continue
-                rows.append(row(data, model, known[model].kind, known[model].train, seed))
+                rows.append(row(data, name_of_model, model, seed))
                 print({**rows[-1]}, flush=True)
                 write_results(given.output, "others", TITLE, rows)
     table = pd.DataFrame(rows).drop(columns=list(machine()), errors="ignore")
@@ -203,16 +205,34 @@ def main(words: list[str] | None = None) -> None:
     write(given.output / "others.md", text.replace("\n\n", head, 1))
 
 
-def row(data: ForecastDataset, model: str, kind: str, train: Any, seed: int) -> dict[str, Any]:
+def preset(words: str) -> Model:
+    """A preset, and options if more words follow: ``"fast prior_reach=None"``."""
+    name, *rest = words.split(" ", 1)
+    options = parse(rest[0]) if rest else {}
+
+    def train(data: ForecastDataset, seed: int) -> Any:
+        return TimeGradEstimator(
+            data.freq,
+            data.prediction_length,
+            preset=name,
+            seed=seed,
+            trainer_kwargs={"enable_progress_bar": False},
+            **options,
+        ).train(data.train)
+
+    return Model("timediff", {"preset": name, **options}, train)
+
+
+def row(data: ForecastDataset, name: str, model: Model, seed: int) -> dict[str, Any]:
     """Train and score one forecaster."""
     start = time.perf_counter()
-    predictor = train(data, seed)
+    predictor = model.train(data, seed)
     seconds = time.perf_counter() - start
     scores, _ = evaluate(predictor, data, seed)
-    case = {"data": data.name, "model": model, "kind": kind, "seed": seed}
+    case = {"data": data.name, "model": name, "kind": model.kind, "seed": seed}
     size = {"series": len(data.columns), "steps": data.train[0]["target"].shape[1]}
     kept = {key: scores[key] for key in SCORES}
-    return case | size | kept | {"train_seconds": seconds if kind == "timediff" else 0.0}
+    return case | size | kept | {"train_seconds": seconds if model.kind == "timediff" else 0.0}
 
 
 def overview(rows: pd.DataFrame) -> str:

@@ -830,3 +830,40 @@ def test_a_schedule_that_nearly_always_holds_is_not_forecast_as_if_it_always_did
     spread = paths.std(0).mean(0)
     assert spread[0] < 0.3  # none are planned
     assert spread[1:].min() > 0.2 and spread.max() < 1.2  # it is .6; without a reach less than .1
+
+
+def test_where_much_was_held_out_all_is_trained_again_with_it_for_as_long_as_was_best():
+    data = [{"start": pd.Period("2024-01-01", "h"), "target": schedule(30)}]
+
+    def curves(**options):
+        given = {"num_batches_per_epoch": 20, "prior_rows": 64, "lr": 0.02, "diffusion_runs": 2}
+        given |= {"max_epochs": 2, "prior_epochs": 3, **options}
+        return quick_estimator(**given).train(data).curves
+
+    found = curves()
+    first, again = found[found["val_loss"].notna()], found[found["val_loss"].isna()]
+    assert set(again["stage"]) == {"prior", "diffusion"}
+    best = first.loc[first.groupby(["stage", "run"])["val_loss"].idxmin()]
+    for stage, part in again.groupby("stage"):
+        assert len(part) in best.loc[best["stage"] == stage, "epoch"].tolist()
+    assert first.equals(found[: len(first)]) and first.equals(curves(refit=None))
+    assert curves(validation_windows=2)["val_loss"].notna().all()  # 12 steps of 720
+
+
+def test_only_then_is_it_known_what_was_held_out():
+    """The end of the history has fractions, which are nowhere before."""
+    data = [{"start": pd.Period("2024-01-01", "h"), "target": schedule(30)}]
+    data[0]["target"][:, -60:] += 0.25
+    seen = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if module.stage == "prior":
+                seen.append(bool((batch.target % 1).any()))
+
+    for refit in (0.05, None):
+        seen.clear()
+        kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Watch()]}
+        options = {"num_batches_per_epoch": 20, "prior_rows": 512, "trainer_kwargs": kwargs}
+        quick_estimator(prior_epochs=2, diffusion_runs=1, refit=refit, **options).train(data)
+        assert any(seen) == (refit is not None)

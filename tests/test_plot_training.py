@@ -21,12 +21,26 @@ def fitted() -> Forecaster:
 def test_the_curves_hold_every_epoch_of_every_stage(fitted):
     curves = fitted.predictor.curves
     found = curves[["stage", "run", "epoch"]].to_numpy().tolist()
-    assert found == [["prior", 0, 1]] + [["diffusion", run, e] for run in (0, 1) for e in (1, 2)]
-    assert np.isfinite(curves[["train_loss", "val_loss"]]).all().all()
+    runs = [["prior", 0, 1]] + [["diffusion", run, e] for run in (0, 1) for e in (1, 2)]
+    assert found[:5] == runs
+    assert np.isfinite(curves[["train_loss", "val_loss"]][:5]).all().all()
+    assert curves["val_loss"][5:].isna().all()  # where a stage is trained again, on all
     figure = fitted.plot_training()
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["prior", "diffusion, 2 runs"]
     line = next(x for x in figure.axes[1].lines if x.get_label() == "held-out windows")
     assert line.get_ydata().tolist() == curves.val_loss[1:3].tolist()
+
+
+def test_training_again_is_a_line_of_its_own():
+    columns = ["stage", "run", "epoch", "train_loss", "val_loss"]
+    rows = [["prior", 0, 1, 2.0, 2.1], ["prior", 0, 2, 1.5, 2.0], ["prior", 1, 1, 1.9, np.nan]]
+    (ax,) = plot_training(pd.DataFrame(rows, columns=columns)).axes
+    assert ax.get_title(loc="left") == "prior"
+    assert [x.get_label() for x in ax.lines if x.get_label()[0] != "_"] == [
+        "training",
+        "held-out windows",
+        "training again, on all",
+    ]
 
 
 def test_curves_without_validation_have_none():

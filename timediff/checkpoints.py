@@ -29,12 +29,11 @@ class Curves(pl.Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
-        self.run = -1
+        self.run = 0
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Count the runs of a stage."""
-        same = bool(self.rows) and self.rows[-1]["stage"] == module.stage
-        self.run = self.run + 1 if same else 0
+        self.run = 1 + max((r["run"] for r in self.rows if r["stage"] == module.stage), default=-1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Note the losses."""

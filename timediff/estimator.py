@@ -211,14 +211,17 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         kept = o.validation_windows if held_out is None else 0
         windows, held, overlap = split_windows(panels, spec, kept)
         validation = Source(store, held, overlap)
+        everything = Source(store, split_windows(panels, spec, 0)[0]) if len(held) else None
         if held_out is not None:
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))
-        training = self._training(scratch, Source(store, windows), validation)
+        training = self._training(scratch, Source(store, windows), validation, everything)
         return *training.fit(network, from_predictor is None, ckpt_path), training
 
     def _spec(self, history: int) -> WindowSpec:
         return window_spec(self.options, self.freq, self.prediction_length, history)
 
-    def _training(self, scratch: Path, train: Source, held_out: Source) -> Training:
-        return Training(self.options, self.trainer_kwargs, scratch, train, held_out)
+    def _training(
+        self, scratch: Path, train: Source, held_out: Source, everything: Source | None
+    ) -> Training:
+        return Training(self.options, self.trainer_kwargs, scratch, train, held_out, everything)

@@ -109,6 +109,10 @@ class Options:
             data are given, to stop early and keep the best weights; capped at a tenth of the
             history; 0 trains on everything to the end. Their windows overlap: four or more begin
             within a horizon.
+        refit: share of the history from which on, if it is held out, all stages are trained once
+            more at the end, on all of the history, for as many epochs as the held-out windows found
+            best; None never does. Not without a prior, nor where validation data are given or
+            training goes on from a predictor or a checkpoint.
         patience: epochs without a better validation loss before training stops.
         matmul_precision: of the products of matrices when predicting on a GPU: ``"float32"``,
             ``"tf32"`` (inputs of products with 10 bits after the leading one) or ``"bfloat16"``
@@ -171,6 +175,7 @@ class Options:
     gradient_clip: float | None = 1.0
     ema_decay: float | None = 0.99
     validation_windows: int = 14
+    refit: float | None = 0.05
     patience: int = 10
     matmul_precision: str = "tf32"
     prediction_batch: int = 32
@@ -291,6 +296,7 @@ RANGES = [
     ("gradient_clip", 1e-12, float("inf")),
     ("ema_decay", 0.0, 1.0),
     ("validation_windows", 0, _MANY),
+    ("refit", 0.0, 1.0),
     ("patience", 1, _MANY),
     ("prediction_batch", 1, _MANY),
     ("memory_budget", 1e-9, float("inf")),

@@ -43,6 +43,7 @@ class Training:
         scratch: folder for checkpoints.
         train: what to train on.
         held_out: what decides when to stop, and whether training helped.
+        everything: the windows of both, if both are of the same data.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Training:
         scratch: Path,
         train: Source,
         held_out: Source,
+        everything: Source | None = None,
     ):
         self.options, self.trainer_kwargs, self.scratch = options, trainer_kwargs, scratch
-        self.train, self.held_out = train, held_out
+        self.train, self.held_out, self.everything = train, held_out, everything
         self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
         self.steps = sum(train.store.lengths)
         self.curves = Curves()
+        self.best_epochs: dict[str, int] = {}  # of each stage, 0 where its start was kept
         callbacks = trainer_kwargs.get("callbacks") or []
         self.callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         # as they are before they have seen anything
@@ -83,8 +86,7 @@ class Training:
         network.to(self.device)
         for source in (self.train, self.held_out):
             source.store.to(self.device)
-        horizons = self.steps / network.prediction_length
-        number = self._batches(o.passes, horizons, o.batch_size, o.max_epochs)
+        number = self._diffusion_batches(network)
         train: Loader
         validation: Loader
         if isinstance(network, ResidualNetwork):
@@ -103,6 +105,8 @@ class Training:
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
         if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
             module, trainer = self._best_run(module, trainer, train, validation)
+        if fresh and ckpt_path is None and self._worth_a_refit(module.trained):
+            module, trainer, train = self._refit(module.trained)
         network = module.trained
         network.requires_grad_(False).eval()
         network.floor.copy_(self.train.store.floor.amin(0))
@@ -115,6 +119,10 @@ class Training:
                     network.widen_bounds(network.diffused(batch))
         return module, trainer
 
+    def _diffusion_batches(self, network: TimeGradNetwork) -> int:
+        o, horizons = self.options, self.steps / network.prediction_length
+        return self._batches(o.passes, horizons, o.batch_size, o.max_epochs)
+
     def _batches(self, passes: float | None, items: float, size: int, epochs: int) -> int:
         """Batches of an epoch, so that all epochs together go over the items so often."""
         most = self.options.num_batches_per_epoch
@@ -122,22 +130,28 @@ class Training:
             return most
         return min(most, max(2, round(passes * items / (size * epochs))))
 
-    def _fit_prior(self, network: ResidualNetwork, fresh: bool) -> ResidualNetwork:
+    def _fit_prior(
+        self, network: ResidualNetwork, fresh: bool, epochs: int | None = None
+    ) -> ResidualNetwork:
+        """Its stage; with a number of epochs, so many of them, and nothing is held out."""
         o = self.options
         if fresh:
             start = self.train.batches(
                 START_ROWS, num_batches=1, generator=self.generator, rows=True
             )
             network.start(next(b for b in start if isinstance(b, RowBatch)))
-        if not o.prior_epochs:
+        if not (o.prior_epochs if epochs is None else epochs):
             return network
         rows = self.steps / network.prediction_length * network.target_dim
         number = self._batches(o.prior_passes, rows, o.prior_rows, o.prior_epochs)
         train = self.train.batches(
             o.prior_rows, num_batches=number, generator=self.generator, rows=True
         )
-        validation = self.held_out.batches(o.prior_rows, rows=True)
-        trained = self.stage("prior", network, train, validation)[0].trained
+        held_out = self.held_out
+        if epochs is not None:
+            held_out = Source(held_out.store, held_out.windows[:0])
+        validation = held_out.batches(o.prior_rows, rows=True)
+        trained = self.stage("prior", network, train, validation, epochs=epochs)[0].trained
         assert isinstance(trained, ResidualNetwork)
         return trained
 
@@ -204,19 +218,58 @@ class Training:
     ) -> tuple[TimeGradModule, pl.Trainer]:
         """Of this run of the diffusion and more, that with the best paths of held-out windows."""
         start, unit = module.trained, self.train.store.unit.mean(0)
-        least = path_energy(start, self.held_out, unit)
+        least, epochs = path_energy(start, self.held_out, unit), dict(self.best_epochs)
         for run in range(1, self.options.diffusion_runs):
-            other = self.stage("diffusion", self._again(start), train, validation, again=True)
+            again = self._again(start, "diffusion")
+            other = self.stage("diffusion", again, train, validation, again=True)
             energy = path_energy(other[0].trained, self.held_out, unit)
             logger.info("run %s: energy score %s of held-out paths, least %s", run, energy, least)
             if energy < least:
-                least, (module, trainer) = energy, other
+                least, (module, trainer), epochs = energy, other, dict(self.best_epochs)
+        self.best_epochs = epochs
         return module, trainer
 
-    def _again(self, network: TimeGradNetwork) -> TimeGradNetwork:
-        """The same network before the diffusion's stage, from other random weights of it."""
+    def _worth_a_refit(self, network: TimeGradNetwork) -> bool:
+        """Whether much of the history was held out, and it is known how long to train on it."""
+        share = self.options.refit
+        if share is None or self.everything is None or not isinstance(network, ResidualNetwork):
+            return False
+        entry, start = self.train.windows.unbind(1)
+        ends = [int(start[entry == i].max()) for i in entry.unique()]  # of the last horizons seen
+        held_out = self.steps - sum(ends) - len(ends) * network.prediction_length
+        return "diffusion" in self.best_epochs and held_out >= share * self.steps
+
+    def _refit(self, network: TimeGradNetwork) -> tuple[TimeGradModule, pl.Trainer, PoolLoader]:
+        """Train it once more, with the held-out windows, each stage for as long as they found best.
+
+        Common factors stay as they were found; of several runs of the diffusion only the number of
+        epochs of the best one counts.
+        """
+        o, epochs = self.options, self.best_epochs
+        logger.info("trained again on all of the history, for so many epochs: %s", epochs)
+        assert self.everything is not None
+        self.train = self.everything
+        self.held_out = Source(self.held_out.store, self.held_out.windows[:0])
+        other = self._again(network, "prior")
+        assert isinstance(other, ResidualNetwork)
+        other = self._fit_prior(other, fresh=True, epochs=epochs.get("prior", 0))
+        pool, nothing = self._pools(other.eval(), whiten=True)
+        train = PoolLoader(pool, o.batch_size, self._diffusion_batches(other), self.generator)
+        again = self._again(other, "diffusion")
+        module, trainer = self.stage(
+            "diffusion",
+            again,
+            train,
+            PoolLoader(nothing, o.batch_size),
+            again=True,
+            epochs=epochs["diffusion"],
+        )
+        return module, trainer, train
+
+    def _again(self, network: TimeGradNetwork, stage: str) -> TimeGradNetwork:
+        """The same network before a stage, from other random weights of it."""
         other = build_network(self.options, self.train.store.spec, network.target_dim)
-        own = {id(p) for p in network.stage_parameters("diffusion")}
+        own = {id(p) for p in network.stage_parameters(stage)}
         names = {name for name, p in network.named_parameters() if id(p) in own}
         known = {name: t for name, t in network.state_dict().items() if name not in names}
         other.load_state_dict(known, strict=False)
@@ -230,18 +283,23 @@ class Training:
         validation: Loader,
         ckpt_path: str | None = None,
         again: bool = False,
+        epochs: int | None = None,
     ) -> tuple[TimeGradModule, pl.Trainer]:
-        """Train one stage, for the first time or again; its start is kept unless it is beaten."""
+        """Train one stage, for the first time or again; its start is kept unless it is beaten.
+
+        With a number of epochs it ends after so many, the learning rate as if it went on.
+        """
         o = self.options
-        epochs = o.prior_epochs if stage == "prior" else o.max_epochs
+        most = o.prior_epochs if stage == "prior" else o.max_epochs
+        most = self.trainer_kwargs.get("max_epochs") or most
         validated = len(validation) > 0
         whole = stage == "diffusion" and not again
-        trainer, checkpoint = self._trainer(validated, epochs, whole)
-        epochs = trainer.max_epochs or epochs
-        module = TimeGradModule(network, stage, max(1, epochs * len(train))).train()
+        trainer, checkpoint = self._trainer(validated, epochs or most, whole)
+        module = TimeGradModule(network, stage, max(1, most * len(train))).train()
         started = copy.deepcopy(module.state_dict())
-        before = losses(module, validation)
-        trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
+        before, first = losses(module, validation), len(self.curves.rows)
+        if epochs != 0:
+            trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
         module.to(self.device)
         if checkpoint is not None and checkpoint.best_model_path:
             best = torch.load(
@@ -250,9 +308,12 @@ class Training:
             Path(checkpoint.best_model_path).unlink()
             module.load_state_dict(best["state_dict"])
             after = losses(module, validation)
+            found = [row["val_loss"] for row in self.curves.rows[first:]]
+            self.best_epochs[stage] = 1 + found.index(min(found)) if found else 0
             if ckpt_path is None and not improved(before, after, *self.held_out[1:]):
                 logger.info("training the %s did not improve on its start, which is kept", stage)
                 module.load_state_dict(started)
+                self.best_epochs[stage] = 0
         return module, trainer
 
     def _trainer(
@@ -262,7 +323,7 @@ class Training:
 
         Args:
             validated: whether there are windows to validate on.
-            epochs: how many at most.
+            epochs: how many.
             whole: with the user's checkpoints, and early stopping that remembers what it saw: in
                 the first run of the diffusion, not of what comes before and after.
         """
@@ -270,6 +331,8 @@ class Training:
         given = {**self.trainer_kwargs}
         given.pop("callbacks", None)
         callbacks = [*self.callbacks, self.curves]
+        if not validated:
+            callbacks = [c for c in callbacks if not isinstance(c, EarlyStopping)]
         if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
             callbacks = [
@@ -286,7 +349,6 @@ class Training:
         defaults: dict[str, Any] = {
             "accelerator": "auto",
             "devices": 1,
-            "max_epochs": epochs,
             "gradient_clip_val": o.gradient_clip,
             "logger": False,
             "enable_model_summary": False,
@@ -294,4 +356,5 @@ class Training:
         }
         if not given.get("logger"):
             defaults["default_root_dir"] = self.scratch
-        return pl.Trainer(**{**defaults, **given, "callbacks": callbacks}), checkpoint
+        own = {"callbacks": callbacks, "max_epochs": epochs}
+        return pl.Trainer(**{**defaults, **given, **own}), checkpoint
