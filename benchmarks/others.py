@@ -185,7 +185,7 @@ def main(words: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     path, rows = given.output / "others.csv", []
     if path.exists():
-        rows = pd.read_csv(path).to_dict("records")
+        rows = pd.read_csv(path, dtype=dict.fromkeys(machine(), str)).to_dict("records")
     for name in given.datasets:
         data = load(name, Packages(given.packages))
         chosen = {m: model for m, model in models(data).items() if model.kind == "simple"}
