@@ -18,6 +18,7 @@ QUICK = {
     "prior_width": 8,
     "prior_rows": 16,
     "batch_size": 8,
+    "refit": None,
     "diff_steps": 10,
     "denoiser_options": {"width": 16},
     "trainer_kwargs": {"enable_progress_bar": False, "accelerator": "cpu"},

@@ -837,7 +837,7 @@ def test_where_much_was_held_out_all_is_trained_again_with_it_for_as_long_as_was
 
     def curves(**options):
         given = {"num_batches_per_epoch": 20, "prior_rows": 64, "lr": 0.02, "diffusion_runs": 2}
-        given |= {"max_epochs": 2, "prior_epochs": 3, **options}
+        given |= {"max_epochs": 2, "prior_epochs": 3, "refit": 0.05, **options}
         return quick_estimator(**given).train(data).curves
 
     found = curves()

@@ -294,7 +294,7 @@ class Training:
         most = self.trainer_kwargs.get("max_epochs") or most
         validated = len(validation) > 0
         whole = stage == "diffusion" and not again
-        trainer, checkpoint = self._trainer(validated, epochs or most, whole)
+        trainer, checkpoint = self._trainer(validated, epochs or most, whole, epochs is not None)
         module = TimeGradModule(network, stage, max(1, most * len(train))).train()
         started = copy.deepcopy(module.state_dict())
         before, first = losses(module, validation), len(self.curves.rows)
@@ -317,7 +317,7 @@ class Training:
         return module, trainer
 
     def _trainer(
-        self, validated: bool, epochs: int, whole: bool
+        self, validated: bool, epochs: int, whole: bool, fixed: bool = False
     ) -> tuple[pl.Trainer, ModelCheckpoint | None]:
         """A trainer that writes to the scratch folder only, and the callback that keeps the best.
 
@@ -326,12 +326,13 @@ class Training:
             epochs: how many.
             whole: with the user's checkpoints, and early stopping that remembers what it saw: in
                 the first run of the diffusion, not of what comes before and after.
+            fixed: no epoch fewer, whatever a callback says of stopping early.
         """
         o = self.options
         given = {**self.trainer_kwargs}
         given.pop("callbacks", None)
         callbacks = [*self.callbacks, self.curves]
-        if not validated:
+        if fixed:
             callbacks = [c for c in callbacks if not isinstance(c, EarlyStopping)]
         if not whole:
             callbacks = [c for c in callbacks if not isinstance(c, ModelCheckpoint)]
