@@ -7,6 +7,8 @@ Reads ``suite.csv``; writes ``suite.md`` and, for each data set whose paths are 
 """
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,29 @@ def verdict(rows: pd.DataFrame) -> str:
     if len(own) >= ENOUGH:
         worst = [f"{HEADINGS[s]} {own[s].max() / own[s].median() - 1:+.1%}" for s in SCORES]
         lines.append(f"- the worst of the {len(own)} seeds beside their median: {', '.join(worst)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *earlier(rows)])
+
+
+def earlier(rows: pd.DataFrame) -> list[str]:
+    """Which rows of presets are of other options than these have today."""
+    from timediff.options import PRESETS, Options
+
+    lines = []
+    for model, part in rows[rows["model"].isin(PRESETS)].groupby("model", sort=False):
+        today = json.loads(json.dumps(dataclasses.asdict(Options.from_preset(str(model)))))
+        known = [json.loads(text) for text in part["settings"]]
+        other = [
+            {name for name, value in today.items() if name not in own or own[name] != value}
+            for own in known
+        ]
+        seeds = [str(seed) for seed, names in zip(part["seed"], other, strict=True) if names]
+        if seeds:
+            names = ", ".join(f"`{name}`" for name in sorted(set().union(*other)))
+            lines.append(
+                f"- {model}, seed {', '.join(seeds)}: of an earlier version, without {names}, or "
+                "with other values of these"
+            )
+    return lines
 
 
 def provenance(rows: pd.DataFrame) -> str:

@@ -13,6 +13,7 @@ from benchmarks import models, suite
 from benchmarks.common import inputs, targets
 from benchmarks.report import number, report
 from timediff import OptionError, load_dataset
+from timediff.options import Options
 from timediff.scores import score_table
 
 COLUMNS = ["dataset", "model", "seed", "windows"]
@@ -158,6 +159,17 @@ def test_the_verdict_has_the_worst_seed_and_the_distance_to_the_law(folder, tmp_
     pd.DataFrame([*ours[:4], law]).to_csv(tmp_path / "suite.csv", index=False)
     report(tmp_path, tmp_path)
     assert "the worst of" not in (tmp_path / "suite.md").read_text()
+
+
+def test_rows_of_an_earlier_version_are_named(folder, tmp_path):
+    one = rows(folder).iloc[0].to_dict() | {"model": "default", "kind": "timediff"}
+    today = {"preset": "default", **dataclasses.asdict(Options())}
+    old = {name: value for name, value in today.items() if name != "refit"} | {"lr": 1.0}
+    made = [{**one, "seed": i, "settings": json.dumps(s)} for i, s in enumerate([today, old])]
+    pd.DataFrame(made).to_csv(tmp_path / "suite.csv", index=False)
+    report(tmp_path, tmp_path)
+    text = (tmp_path / "suite.md").read_text()
+    assert "- default, seed 1: of an earlier version, without `lr`, `refit`, or with other" in text
 
 
 @pytest.mark.parametrize(
