@@ -20,6 +20,7 @@ from benchmarks.suite import HERE
 SCORES = ["crps", "crps_sum", "energy_score", "variogram_score"]
 LEVELS = ["coverage90", "coverage90_sum"]
 COSTS = ["train_seconds", "predict_seconds", "peak_memory_mb"]
+MOST_NAMED = 8  # options in which earlier rows differ
 ENOUGH = 5  # seeds from which the worst of them is told
 KINDS = ["timediff", "simple", "peer", "optimum"]
 HEADINGS = {
@@ -167,15 +168,15 @@ def earlier(rows: pd.DataFrame) -> list[str]:
     for model, part in rows[rows["model"].isin(PRESETS)].groupby("model", sort=False):
         today = json.loads(json.dumps(dataclasses.asdict(Options.from_preset(str(model)))))
         known = [json.loads(text) for text in part["settings"]]
-        other = [
-            {name for name, value in today.items() if name not in own or own[name] != value}
-            for own in known
-        ]
-        seeds = [str(seed) for seed, names in zip(part["seed"], other, strict=True) if names]
-        if seeds:
-            names = ", ".join(f"`{name}`" for name in sorted(set().union(*other)))
+        seeds: dict[tuple[str, ...], list[str]] = {}
+        for seed, own in zip(part["seed"], known, strict=True):
+            differ = [f"`{n}`" for n, value in today.items() if n not in own or own[n] != value]
+            if differ:
+                seeds.setdefault(tuple(sorted(differ)), []).append(str(seed))
+        for options, having in seeds.items():
+            names = ", ".join(options) if len(options) <= MOST_NAMED else "many options of today"
             lines.append(
-                f"- {model}, seed {', '.join(seeds)}: of an earlier version, without {names}, or "
+                f"- {model}, seed {', '.join(having)}: of an earlier version, without {names}, or "
                 "with other values of these"
             )
     return lines
