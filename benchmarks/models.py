@@ -38,7 +38,7 @@ class Model(NamedTuple):
 
 def models(data: ForecastDataset) -> dict[str, Model]:
     """All forecasters for a data set by name, in the order of the tables."""
-    found = {name: _preset(name) for name in PRESETS}
+    found = {name: preset(name) for name in PRESETS}
     history = data.train[0]["target"].shape[1]
     simple = simple_forecasts(data.freq, data.prediction_length, history)
     for name, predictor in simple.items():
@@ -82,12 +82,18 @@ def _arguments(predictor: Any) -> dict[str, Any]:
 # -- timediff --------------------------------------------------------------------------------
 
 
-def _preset(name: str) -> Model:
-    options = dataclasses.asdict(Options.from_preset(name))
+def preset(name: str, **changes: Any) -> Model:
+    """A preset, some of its options changed."""
+    options = dataclasses.asdict(Options.from_preset(name, **changes))
 
     def train(data: ForecastDataset, seed: int) -> Any:
         estimator = TimeGradEstimator(
-            data.freq, data.prediction_length, preset=name, seed=seed, trainer_kwargs=QUIET
+            data.freq,
+            data.prediction_length,
+            preset=name,
+            seed=seed,
+            trainer_kwargs=QUIET,
+            **changes,
         )
         return estimator.train(data.train)
 

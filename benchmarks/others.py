@@ -4,8 +4,8 @@
     python -m benchmarks.others --packages FOLDER
 
 Hourly, half-hourly and daily series that two packages bring, 7 to 82 at a time, with the default as
-it is, beside every simple forecast. The last weeks are forecast from what lies before; whole, no
-window is left out. Where a package does not say when its series begin, they are dated by guess.
+it is, beside every simple forecast. The last weeks are forecast from what lies before. Where a
+package does not say when its series begin, they are dated by guess.
 One row a model goes into ``results/others.csv`` as soon as it is done; called again, the script
 computes what is missing. ``others.md`` has the default beside the best simple forecast.
 """
@@ -24,14 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.ablation import parse
+from benchmarks.ablation import before_the_test, parse
 from benchmarks.common import evaluate, machine, write, write_results
-from benchmarks.models import Model, models
-from timediff import TimeGradEstimator, from_wide
+from benchmarks.models import Model, models, preset
+from benchmarks.report import LEVELS, SCORES
+from timediff import from_wide
 from timediff.datasets import ForecastDataset
 
-SCORES = ["crps", "crps_sum", "energy_score", "variogram_score", "coverage90", "coverage90_sum"]
-LOWER = ["crps", "crps_sum", "energy_score", "variogram_score"]
 TITLE = "Data of other kinds: the default beside simple forecasts"
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "pressure", "visib"]
 
@@ -155,21 +154,17 @@ def load(name: str, packages: Packages) -> ForecastDataset:
     """One of them, its last windows for the test."""
     read, p, windows = DATA[name]
     (entry,) = from_wide(read(packages), item_id=name)
-    length = entry["target"].shape[1]
-
-    def until(end: int) -> dict[str, Any]:
-        return {**entry, "target": entry["target"][:, :end]}
-
-    return ForecastDataset(
+    data = ForecastDataset(
         name=name,
         title=str(read.__doc__).splitlines()[0],
         freq=entry["start"].freqstr,
         prediction_length=p,
         columns=entry["info"]["columns"],
-        train=[until(length - p * windows)],
-        test=[until(length - p * k) for k in reversed(range(windows))],
+        train=[entry],
+        test=[],
         card={},
     )
+    return before_the_test(data, windows)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -188,39 +183,25 @@ def main(words: list[str] | None = None) -> None:
         rows = pd.read_csv(path, dtype=dict.fromkeys(machine(), str)).to_dict("records")
     for name in given.datasets:
         data = load(name, Packages(given.packages))
-        chosen = {m: model for m, model in models(data).items() if model.kind == "simple"}
-        chosen |= {words: preset(words) for words in given.presets}
-        for name_of_model, model in chosen.items():
+        known = {m: model for m, model in models(data).items() if model.kind == "simple"}
+        known |= {words: chosen(words) for words in given.presets}
+        for title, model in known.items():
             for seed in given.seeds:
-                key = (name, name_of_model, seed)
-                if any((r["data"], r["model"], r["seed"]) == key for r in rows):
+                if any((r["data"], r["model"], r["seed"]) == (name, title, seed) for r in rows):
                     continue
-                rows.append(row(data, name_of_model, model, seed))
-                print({**rows[-1]}, flush=True)
+                rows.append(row(data, title, model, seed))
+                print(rows[-1], flush=True)
                 write_results(given.output, "others", TITLE, rows)
-    table = pd.DataFrame(rows).drop(columns=list(machine()), errors="ignore")
     write_results(given.output, "others", TITLE, rows)
     text = (given.output / "others.md").read_text()
-    head = f"\n\n{overview(table)}\nAll rows:\n\n"
+    head = f"\n\n{overview(pd.DataFrame(rows))}\nAll rows:\n\n"
     write(given.output / "others.md", text.replace("\n\n", head, 1))
 
 
-def preset(words: str) -> Model:
+def chosen(words: str) -> Model:
     """A preset, and options if more words follow: ``"fast prior_reach=None"``."""
-    name, *rest = words.split(" ", 1)
-    options = parse(rest[0]) if rest else {}
-
-    def train(data: ForecastDataset, seed: int) -> Any:
-        return TimeGradEstimator(
-            data.freq,
-            data.prediction_length,
-            preset=name,
-            seed=seed,
-            trainer_kwargs={"enable_progress_bar": False},
-            **options,
-        ).train(data.train)
-
-    return Model("timediff", {"preset": name, **options}, train)
+    name, _, changes = words.partition(" ")
+    return preset(name, **parse(changes))
 
 
 def row(data: ForecastDataset, name: str, model: Model, seed: int) -> dict[str, Any]:
@@ -231,7 +212,7 @@ def row(data: ForecastDataset, name: str, model: Model, seed: int) -> dict[str, 
     scores, _ = evaluate(predictor, data, seed)
     case = {"data": data.name, "model": name, "kind": model.kind, "seed": seed}
     size = {"series": len(data.columns), "steps": data.train[0]["target"].shape[1]}
-    kept = {key: scores[key] for key in SCORES}
+    kept = {key: scores[key] for key in SCORES + LEVELS}
     return case | size | kept | {"train_seconds": seconds if model.kind == "timediff" else 0.0}
 
 
@@ -246,10 +227,10 @@ def overview(rows: pd.DataFrame) -> str:
     ]
     for name, part in rows.groupby("data", sort=False):
         size = f"{part['series'].iloc[0]} × {part['steps'].iloc[0]}"
-        best = part[part["kind"] == "simple"].groupby("model")[list(LOWER)].mean().min()
+        best = part[part["kind"] == "simple"].groupby("model")[SCORES].mean().min()
         for model, own in part[part["kind"] == "timediff"].groupby("model", sort=False):
-            mean = own[SCORES].mean()
-            cells = [f"{mean[s]:.4g} ({mean[s] / best[s] - 1:+.0%})" for s in LOWER]
+            mean = own[SCORES + LEVELS].mean()
+            cells = [f"{mean[s]:.4g} ({mean[s] / best[s] - 1:+.0%})" for s in SCORES]
             cells += [f"{mean['coverage90']:.2f}", f"{mean['coverage90_sum']:.2f}"]
             lines.append(f"| {name} | {size} | {model} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

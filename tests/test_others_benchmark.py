@@ -70,7 +70,7 @@ def test_every_table_becomes_a_data_set(packages, name, monkeypatch):
 
 def test_rows_are_kept_and_the_default_stands_beside_the_best(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        others, "preset", lambda words: others.Model("timediff", {}, lambda *_: LastValue(7))
+        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: LastValue(7))
     )
     words = ["--packages", str(packages.folder), "--output", str(tmp_path)]
     words += ["--datasets", "delays", "--presets"]
@@ -87,8 +87,9 @@ def test_rows_are_kept_and_the_default_stands_beside_the_best(packages, tmp_path
 
 
 def test_a_preset_may_have_options():
-    model = others.preset("fast prior_reach=None lr=0.1")
-    assert model.settings == {"preset": "fast", "prior_reach": None, "lr": 0.1}
+    settings = others.chosen("fast prior_reach=None lr=0.1").settings
+    assert settings == {**others.chosen("fast").settings, "prior_reach": None, "lr": 0.1}
+    assert settings["preset"] == "fast" and settings["steps"] == 3
 
 
 def test_a_missing_package_is_named(tmp_path):

@@ -21,8 +21,7 @@ def fitted() -> Forecaster:
 def test_the_curves_hold_every_epoch_of_every_stage(fitted):
     curves = fitted.predictor.curves
     found = curves[["stage", "run", "epoch"]].to_numpy().tolist()
-    runs = [["prior", 0, 1]] + [["diffusion", run, e] for run in (0, 1) for e in (1, 2)]
-    assert found == runs
+    assert found == [["prior", 0, 1]] + [["diffusion", run, e] for run in (0, 1) for e in (1, 2)]
     assert np.isfinite(curves[["train_loss", "val_loss"]]).all().all()
     figure = fitted.plot_training()
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["prior", "diffusion, 2 runs"]

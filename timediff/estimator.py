@@ -211,7 +211,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         kept = o.validation_windows if held_out is None else 0
         windows, held, overlap = split_windows(panels, spec, kept)
         validation = Source(store, held, overlap)
-        everything = Source(store, split_windows(panels, spec, 0)[0]) if len(held) else None
+        everything = None
+        if o.refit is not None and len(held):
+            everything = Source(store, split_windows(panels, spec, 0)[0])
         if held_out is not None:
             other = SeriesStore(held_out, spec)
             validation = Source(other, last_windows(other.lengths, spec.prediction_length))

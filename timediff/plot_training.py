@@ -47,15 +47,13 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
     figure = _figure((4.5 * len(stages), 3.0))
     for ax, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
         own = curves[curves["stage"] == stage]
-        runs, style = own["run"].nunique(), dict[str, Any]()
+        checked = own["run"].isin(own.loc[own["val_loss"].notna(), "run"])
+        again, own = own[~checked], own[checked]
+        if own.empty:
+            again, own = own, again
         for run, part in own.groupby("run"):
-            if run and part["val_loss"].isna().all() and own["val_loss"].notna().any():
-                style = {"lw": 1.4, "label": "training again, on all"}
-                ax.plot(part["epoch"], part["train_loss"], ":", color=OBSERVED, **style)
-                runs -= 1
-                continue
             first = run == 0
-            style = {"lw": 1.4 if first else 0.9, "zorder": 3 if first else 2}
+            style: dict[str, Any] = {"lw": 1.4 if first else 0.9, "zorder": 3 if first else 2}
             label = {"label": "training"} if first else {}
             ax.plot(part["epoch"], part["train_loss"], "--", color=FAINT, **style, **label)
             label = {"label": "held-out windows"} if first else {}
@@ -63,6 +61,10 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
             if part["val_loss"].notna().any():
                 best = part.loc[part["val_loss"].idxmin()]
                 ax.plot(best["epoch"], best["val_loss"], "o", color=OUTSIDE, ms=4, zorder=4)
+        if len(again):
+            label = {"label": "training again, on all"}
+            ax.plot(again["epoch"], again["train_loss"], ":", color=OBSERVED, lw=1.4, **label)
+        runs = own["run"].nunique()
         ax.set_title(stage + (f", {runs} runs" if runs > 1 else ""), loc="left", fontsize="medium")
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")

@@ -118,7 +118,8 @@ def load(path: Path) -> Saved:
         network.load_state_dict(safetensors.torch.load(weights))
         curves = config.get("curves")
         if curves is not None:
-            curves = pd.DataFrame(curves).astype({"train_loss": float, "val_loss": float})
+            losses = {"train_loss": float, "val_loss": float}
+            curves = pd.DataFrame(curves, columns=["stage", "run", "epoch", *losses]).astype(losses)
         return Saved(network, spec, decode(config["columns"]), curves, decode(config["extra"]))
     except (KeyError, TypeError, ValueError, RuntimeError, TimediffError) as error:
         raise SavedModelError(f"{path / CONFIG} does not describe a model: {error}") from error

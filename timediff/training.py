@@ -133,7 +133,7 @@ class Training:
     def _fit_prior(
         self, network: ResidualNetwork, fresh: bool, epochs: int | None = None
     ) -> ResidualNetwork:
-        """Its stage; with a number of epochs, so many of them, and nothing is held out."""
+        """Its stage; see :meth:`stage` for a number of epochs."""
         o = self.options
         if fresh:
             start = self.train.batches(
@@ -147,10 +147,7 @@ class Training:
         train = self.train.batches(
             o.prior_rows, num_batches=number, generator=self.generator, rows=True
         )
-        held_out = self.held_out
-        if epochs is not None:
-            held_out = Source(held_out.store, held_out.windows[:0])
-        validation = held_out.batches(o.prior_rows, rows=True)
+        validation = self.held_out.batches(o.prior_rows, rows=True)
         trained = self.stage("prior", network, train, validation, epochs=epochs)[0].trained
         assert isinstance(trained, ResidualNetwork)
         return trained
@@ -235,8 +232,9 @@ class Training:
         if share is None or self.everything is None or not isinstance(network, ResidualNetwork):
             return False
         entry, start = self.train.windows.unbind(1)
-        ends = [int(start[entry == i].max()) for i in entry.unique()]  # of the last horizons seen
-        held_out = self.steps - sum(ends) - len(ends) * network.prediction_length
+        last = torch.zeros(len(self.train.store.lengths), dtype=torch.long)
+        last.scatter_reduce_(0, entry, start, "amax")  # starts of the last horizons seen
+        held_out = self.steps - int((last + network.prediction_length).sum())
         return "diffusion" in self.best_epochs and held_out >= share * self.steps
 
     def _refit(self, network: TimeGradNetwork) -> tuple[TimeGradModule, pl.Trainer, PoolLoader]:

@@ -199,17 +199,17 @@ class ResidualNetwork(TimeGradNetwork):
             forecasts = [(loc, scale)]
         # around the forecast, or a series far from 0 would lose digits
         reach = self.options.prior_reach if self.training else None
-        losses = []
-        for m, s in forecasts:
-            around = (target - m) / unit, torch.zeros_like(m), s / unit
-            losses.append(self.score(*around) + out_of_reach(*around, reach))
+
+        def cost(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+            return self.score(x, loc, scale) + out_of_reach(x, loc, scale, reach)
+
+        losses = [cost((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
         loss = torch.stack(losses).mean(0)
         z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
         mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
         # in the same units, or a few series with small scales would say when to stop
         step = scale / unit
-        within = step * z, step * mu, step * sigma
-        loss = loss + self.score(*within) + out_of_reach(*within, reach)
+        loss = loss + cost(step * z, step * mu, step * sigma)
         weight = rows.unit**self.options.prior_balance
         return self.mean_observed(loss, observed) * weight / weight.mean()
 
