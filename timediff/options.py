@@ -43,8 +43,8 @@ class Options:
             0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
         factors: common factors at most of what the prior missed of all series in the horizon
-            before; each is dropped where it may be chance, all where the held-out windows are not
-            forecast clearly better with them; 0 for none.
+            before; their effects on a series are shrunk as cross-validation finds best, and all
+            are dropped where the held-out windows are forecast worse with them; 0 for none.
         prior_rows: pasts of single series in a batch of the prior's training.
         prior_lr: learning rate of the prior at its highest, unless ``max_lr`` is given.
         prior_passes: how often the training of the prior may go over the data at most, counted in
@@ -133,7 +133,7 @@ class Options:
     prior_reach: float | None = 5.0
     prior_balance: float = 0.0
     prior_epochs: int = 40
-    factors: int = 20
+    factors: int = 100
     prior_rows: int = 1024
     prior_lr: float = 5e-3
     prior_passes: float | None = 120.0

@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 
 START_ROWS = 4096  # from which the constants of the prior are computed
 POOL_ROWS = 600_000  # pasts whose innovations the diffusion is trained on
-FACTOR_ROWS = 400_000  # those that common factors are found in
-SURE = 1.65  # standard errors by which factors are to make held-out windows better
+FACTOR_ROWS = 1_000_000  # those that common factors are found in
 BATCH_ROWS = 2**16  # of them read at a time
 BOUND_BATCHES = 50  # from which the range of samples is taken
 
@@ -86,7 +85,6 @@ class Training:
         network.to(self.device)
         for source in (self.train, self.held_out):
             source.store.to(self.device)
-        number = self._diffusion_batches(network)
         train: Loader
         validation: Loader
         if isinstance(network, ResidualNetwork):
@@ -95,16 +93,14 @@ class Training:
                 self._fit_factors(network)
             else:
                 network.load_state_dict(weights(ckpt_path))
-                self._follow(network)
-            pool, held = self._pools(network.eval(), whiten=ckpt_path is None)
-            train = PoolLoader(pool, o.batch_size, number, self.generator)
-            validation = PoolLoader(held, o.batch_size)
+            train, validation = self._loaders(network, whiten=ckpt_path is None)
         else:
+            number = self._diffusion_batches(network)
             train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
             validation = self.held_out.batches(o.batch_size)
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
         if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
-            module, trainer = self._best_run(module, trainer, train, validation)
+            module, trainer, train = self._best_run(module, trainer, train, validation)
         if fresh and ckpt_path is None and self._worth_a_refit(module.trained):
             module, trainer, train = self._refit(module.trained)
         network = module.trained
@@ -152,22 +148,27 @@ class Training:
         assert isinstance(trained, ResidualNetwork)
         return trained
 
-    def _pools(self, network: ResidualNetwork, whiten: bool) -> tuple[Innovations, Innovations]:
+    def _loaders(
+        self, network: ResidualNetwork, whiten: bool = True
+    ) -> tuple[PoolLoader, PoolLoader]:
         """The innovations of training windows, at most ``POOL_ROWS`` pasts, and of those held out.
 
         Args:
-            network: whose prior is trained.
+            network: whose prior and factors are fitted.
             whiten: fit the whitening to the former.
         """
+        self._follow(network.eval())
         store, windows, _ = self.train
-        count = max(self.options.batch_size, POOL_ROWS // self._pasts(store))
+        size = self.options.batch_size
+        count = max(size, POOL_ROWS // self._pasts(store))
         pick = torch.randperm(len(windows), generator=self.generator)[:count]
         read = Pool.read(network, self._whole(Source(store, windows[pick])))
         pool = read.innovations(network, self.steps if whiten else None)
-        if not len(self.held_out.windows):
-            return pool, Innovations(*(part[:0] for part in pool))
-        held_out = Pool.read(network, self._whole(self.held_out))
-        return pool, held_out.innovations(network, None)
+        held = Innovations(*(part[:0] for part in pool))
+        if len(self.held_out.windows):
+            held = Pool.read(network, self._whole(self.held_out)).innovations(network, None)
+        train = PoolLoader(pool, size, self._diffusion_batches(network), self.generator)
+        return train, PoolLoader(held, size)
 
     def _pasts(self, store: SeriesStore) -> int:
         """How many a window has."""
@@ -182,16 +183,18 @@ class Training:
         size = max(1, min(self.options.batch_size, BATCH_ROWS // rows))
         return (b for b in Source(store, windows).batches(size) if isinstance(b, Batch))
 
-    def _follow(self, network: ResidualNetwork) -> None:
+    def _follow(self, network: TimeGradNetwork) -> None:
         """Gather windows as long as the network reads."""
+        if not isinstance(network, ResidualNetwork):
+            return
         for store in {self.train.store, self.held_out.store}:
             store.spec = dataclasses.replace(store.spec, before=int(network.factors.any))
 
     def _fit_factors(self, network: ResidualNetwork) -> None:
         """Common factors of what the trained prior misses.
 
-        Kept only if the prior forecasts the held-out windows clearly better with them: where the
-        RNN could find as much by itself, they only add to what has to be estimated.
+        Not kept if the prior forecasts the held-out windows worse with them: what held for most of
+        the history has changed then.
         """
         o, unit = self.options, self.train.store.unit.mean(0)
         if not o.factors or not len(self.held_out.windows):
@@ -206,25 +209,35 @@ class Training:
         before, after = held_out.factor_losses(network, unit)
         gain = 100 * (1 - after.mean() / before.mean())
         logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
-        if not improved(before, after, *self.held_out[1:], errors=SURE):
+        if not after.mean() < before.mean():
             network.factors.clear()
         self._follow(network)
 
     def _best_run(
         self, module: TimeGradModule, trainer: pl.Trainer, train: Loader, validation: Loader
-    ) -> tuple[TimeGradModule, pl.Trainer]:
-        """Of this run of the diffusion and more, that with the best paths of held-out windows."""
+    ) -> tuple[TimeGradModule, pl.Trainer, Loader]:
+        """Of this run of the diffusion and more, that with the best paths of held-out windows.
+
+        Every third is without the common factors: where the RNN finds as much by itself, as of a
+        few series, they only add to what has to be estimated.
+        """
         start, unit = module.trained, self.train.store.unit.mean(0)
+        best = module, trainer, train
         least, epochs = path_energy(start, self.held_out, unit), dict(self.best_epochs)
         for run in range(1, self.options.diffusion_runs):
-            again = self._again(start, "diffusion")
-            other = self.stage("diffusion", again, train, validation, again=True)
+            again, loaders = self._again(start, "diffusion"), (train, validation)
+            if run % 3 == 2 and isinstance(again, ResidualNetwork) and again.factors.any:
+                again.factors.clear()
+                loaders = self._loaders(again)
+            self._follow(again)
+            other = self.stage("diffusion", again, *loaders, again=True)
             energy = path_energy(other[0].trained, self.held_out, unit)
             logger.info("run %s: energy score %s of held-out paths, least %s", run, energy, least)
             if energy < least:
-                least, (module, trainer), epochs = energy, other, dict(self.best_epochs)
+                least, best, epochs = energy, (*other, loaders[0]), dict(self.best_epochs)
         self.best_epochs = epochs
-        return module, trainer
+        self._follow(best[0].trained)
+        return best
 
     def _worth_a_refit(self, network: TimeGradNetwork) -> bool:
         """Whether much of the history was held out, and it is known how long to train on it."""
@@ -243,7 +256,7 @@ class Training:
         Common factors stay as they were found; of several runs of the diffusion only the number of
         epochs of the best one counts.
         """
-        o, epochs = self.options, self.best_epochs
+        epochs = self.best_epochs
         logger.info("trained again on all of the history, for so many epochs: %s", epochs)
         assert self.everything is not None
         self.train = self.everything
@@ -251,17 +264,9 @@ class Training:
         other = self._again(network, "prior")
         assert isinstance(other, ResidualNetwork)
         other = self._fit_prior(other, fresh=True, epochs=epochs.get("prior", 0))
-        pool, nothing = self._pools(other.eval(), whiten=True)
-        train = PoolLoader(pool, o.batch_size, self._diffusion_batches(other), self.generator)
-        again = self._again(other, "diffusion")
-        module, trainer = self.stage(
-            "diffusion",
-            again,
-            train,
-            PoolLoader(nothing, o.batch_size),
-            again=True,
-            epochs=epochs["diffusion"],
-        )
+        train, nothing = self._loaders(other)
+        again, number = self._again(other, "diffusion"), epochs["diffusion"]
+        module, trainer = self.stage("diffusion", again, train, nothing, again=True, epochs=number)
         return module, trainer, train
 
     def _again(self, network: TimeGradNetwork, stage: str) -> TimeGradNetwork:

@@ -1,6 +1,7 @@
 """Common factors: what they find, what they leave alone, and what a network makes of them."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 
 from tests.conftest import quick_estimator
 from tests.network.test_timegrad import make
-from timediff import TimeGradPredictor
+from timediff import TimeGradPredictor, training
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
 from timediff.network import CommonFactors
+from timediff.network.factors import PENALTIES
 from timediff.store import SeriesStore
 
 P = 4
@@ -59,16 +61,66 @@ def test_what_all_series_missed_tells_what_they_will_miss():
 
 
 def test_chance_is_no_factor():
-    dropped, excess = 0, []
+    excess = []
     for seed in range(20):
         before, after, _ = horizons(100, strength=0.0, seed=seed)
         factors = fitted(before, after)
-        dropped += not factors.any
         fresh, later, _ = horizons(500, strength=0.0, seed=100 + seed)
         moved = later - factors(fresh, seen(fresh))
         excess.append(float(moved.square().mean() / later.square().mean() - 1))
-    assert dropped >= 5
     assert max(excess) < 0.03 and np.mean(excess) < 0.01
+
+
+def test_each_series_is_shrunk_by_itself():
+    before, after, _ = horizons(400)
+    noise, _, _ = horizons(400, strength=0.0, seed=9)
+    after[..., 3:] = noise[..., 3:]  # nothing tells of these
+    factors = fitted(before, after)
+    size = factors.effects.square().sum((0, 1))
+    assert size[3:].max() < 0.05 * size[:3].min()
+    assert (factors.ratio[:, 3:] > 0.97).all() and factors.ratio[0, :3].max() < 0.85
+
+
+def test_effects_are_those_of_the_ridge_regression_that_forecasts_best():
+    before, after, _ = horizons(300, dim=2, strength=0.3)
+    factors = fitted(before, after)
+    x = CommonFactors.summary(before, seen(before)).double()
+    x = (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
+    y, errors = after[..., 0].double(), []
+    inverse = {k: torch.linalg.inv(x.T @ x + k * len(x) * torch.eye(4)) for k in PENALTIES[1:]}
+    for penalty in PENALTIES:
+        error = torch.zeros_like(y)
+        for fold in torch.arange(300).chunk(5):
+            use = torch.ones(300, dtype=torch.bool)
+            use[max(0, int(fold[0]) - 2) : int(fold[-1]) + 3] = False
+            gram = x[use].T @ x[use]
+            if penalty == math.inf:
+                error[fold] = y[fold].abs()
+            else:
+                gram = gram + penalty * int(use.sum()) * torch.eye(4)
+                error[fold] = (
+                    y[fold] - x[fold] @ torch.linalg.solve(gram, x[use].T @ y[use])
+                ).abs()
+        errors.append(float(error.mean()))
+    best = PENALTIES[int(np.argmin(errors))]
+    assert best != math.inf
+    expected = x @ inverse[best] @ x.T @ y
+    assert torch.allclose(factors(before, seen(before))[..., 0].double(), expected, atol=1e-4)
+
+
+def test_of_a_short_history_nothing_is_said():
+    before, after, _ = horizons(19)
+    assert not fitted(before, after).any
+
+
+def test_a_series_that_was_never_observed_has_no_effects():
+    before, after, _ = horizons(200)
+    observed = seen(after)
+    observed[..., 2] = False
+    factors = CommonFactors(6, P, 5)
+    factors.fit((before * observed, observed), (after * observed, observed), 200)
+    assert factors.any and not factors.effects[..., 2].any()
+    assert (factors.ratio[:, 2] == 1).all() and torch.isfinite(factors.effects).all()
 
 
 def test_more_series_than_horizons_find_the_same():
@@ -198,8 +250,8 @@ def test_training_finds_what_leads(led):
     assert crps(led[20], led["data"], 1200) < 0.93 * crps(led[0], led["data"], 1200)
 
 
-def test_without_evidence_all_is_as_without(monkeypatch):
-    monkeypatch.setattr("timediff.network.factors.EVIDENCE", np.inf)
+def test_where_none_is_best_all_is_as_without(monkeypatch):
+    monkeypatch.setattr("timediff.network.factors.PENALTIES", (np.inf,))
     data = [leading(300)]
     ours, plain = (quick_estimator(12, factors=n).train(data) for n in (20, 0))
     assert ours.spec.before == 0 and not ours.network.factors.any
@@ -241,3 +293,23 @@ def test_of_a_short_history_the_block_before_is_filled():
 def test_fewer_than_none_are_an_error():
     with pytest.raises(OptionError, match="factors is -1"):
         quick_estimator(factors=-1)
+
+
+def test_the_last_of_three_runs_is_without(monkeypatch):
+    known, wanted = [], {}
+    energy = training.path_energy
+
+    def spy(network, held_out, unit):
+        known.append((network.factors.any, held_out.store.spec.before))
+        assert np.isfinite(energy(network, held_out, unit))
+        return wanted[len(known)]
+
+    monkeypatch.setattr(training, "path_energy", spy)
+    for best in (2, 3):
+        known.clear()
+        wanted.update({k: float(k != best) for k in (1, 2, 3)})
+        model = quick_estimator(12, diffusion_runs=3, **TRAINED).train([leading()])
+        assert known == [(True, 1), (True, 1), (False, 0)]
+        assert model.network.factors.any == (best == 2) and model.spec.before == (best == 2)
+        (forecast,) = model.predict([leading()], 5, seed=0)
+        assert np.isfinite(forecast.samples).all()

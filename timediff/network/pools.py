@@ -48,7 +48,7 @@ class Pool(NamedTuple):
         return Innovations(network.white(e, observed, noise), observed, self.calendar)
 
     def fit_factors(self, network: ResidualNetwork, independent: int) -> None:
-        """Fit the common factors; the windows were read without any.
+        """Fit the common factors; the windows were read in order, and without any.
 
         Args:
             network: whose factors they are.
@@ -56,11 +56,8 @@ class Pool(NamedTuple):
         """
         p = network.prediction_length
         z, observed = (part.unflatten(1, (-1, p)) for part in (self.z, self.observed))
-        before, after = (
-            (z[:, where].flatten(0, 1), observed[:, where].flatten(0, 1))
-            for where in (slice(None, -1), slice(1, None))
-        )
-        network.factors.fit(before, after, min(len(before[0]), independent / p))
+        before, after = ((z[:, block], observed[:, block]) for block in (-2, -1))
+        network.factors.fit(before, after, min(len(z), independent / p))
 
     def factor_losses(
         self, network: ResidualNetwork, unit: Float[Tensor, " d"]
