@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import Tensor
 
 from timediff.checkpoints import BestWeights, Curves, weights
 from timediff.lightning_module import TimeGradModule
@@ -60,6 +61,7 @@ class Training:
         self.steps = sum(train.store.lengths)
         self.curves = Curves()
         self.best_epochs: dict[str, int] = {}  # of each stage, 0 where its start was kept
+        self.effects: Tensor | None = None  # of common factors; see CommonFactors.fit
         callbacks = trainer_kwargs.get("callbacks") or []
         self.callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         # as they are before they have seen anything
@@ -158,17 +160,30 @@ class Training:
             whiten: fit the whitening to the former.
         """
         self._follow(network.eval())
-        store, windows, _ = self.train
-        size = self.options.batch_size
-        count = max(size, POOL_ROWS // self._pasts(store))
-        pick = torch.randperm(len(windows), generator=self.generator)[:count]
-        read = Pool.read(network, self._whole(Source(store, windows[pick])))
+        size, number = self.options.batch_size, len(self.train.windows)
+        count = max(size, POOL_ROWS // self._pasts(self.train.store))
+        pick = torch.randperm(number, generator=self.generator)[:count]
+        read = self._read(network, pick)
         pool = read.innovations(network, self.steps if whiten else None)
         held = Innovations(*(part[:0] for part in pool))
         if len(self.held_out.windows):
             held = Pool.read(network, self._whole(self.held_out)).innovations(network, None)
         train = PoolLoader(pool, size, self._diffusion_batches(network), self.generator)
         return train, PoolLoader(held, size)
+
+    def _read(self, network: ResidualNetwork, pick: Tensor) -> Pool:
+        """Windows to train on, each with the effects of factors that were found without it."""
+        store, windows, _ = self.train
+        if not network.factors.any or self.effects is None:
+            return Pool.read(network, self._whole(Source(store, windows[pick])))
+        effects, parts = network.factors.effects.clone(), []
+        for fold, found in enumerate(self.effects):
+            own = windows[pick[pick * len(self.effects) // len(windows) == fold]]
+            if len(own):
+                network.factors.effects.copy_(found)
+                parts.append(Pool.read(network, self._whole(Source(store, own))))
+        network.factors.effects.copy_(effects)
+        return Pool(*map(torch.cat, zip(*parts, strict=True)))
 
     def _pasts(self, store: SeriesStore) -> int:
         """How many a window has."""
@@ -196,37 +211,38 @@ class Training:
         Not kept if the prior forecasts the held-out windows worse with them: what held for most of
         the history has changed then.
         """
-        o, unit = self.options, self.train.store.unit.mean(0)
-        if not o.factors or not len(self.held_out.windows):
+        if not self.options.factors:
             return
         network.factors.clear()
         self._follow(network.eval())
-        held_out = Pool.read(network, self._whole(self.held_out))
+        validated = len(self.held_out.windows) > 0
+        held_out = Pool.read(network, self._whole(self.held_out)) if validated else None
         read = Pool.read(network, self._whole(self.train, FACTOR_ROWS))
-        read.fit_factors(network, self.steps)
-        if not network.factors.any:
-            return
-        before, after = held_out.factor_losses(network, unit)
-        gain = 100 * (1 - after.mean() / before.mean())
-        logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
-        if not after.mean() < before.mean():
-            network.factors.clear()
-        self._follow(network)
+        self.effects = read.fit_factors(network, self.steps)
+        if network.factors.any and held_out is not None:
+            losses = held_out.factor_losses(network, self.train.store.unit.mean(0))
+            without, having = (float(loss.mean()) for loss in losses)
+            gain = 100 * (1 - having / without)
+            logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
+            if not having < without:
+                network.factors.clear()
 
     def _best_run(
         self, module: TimeGradModule, trainer: pl.Trainer, train: Loader, validation: Loader
     ) -> tuple[TimeGradModule, pl.Trainer, Loader]:
         """Of this run of the diffusion and more, that with the best paths of held-out windows.
 
-        Every third is without the common factors: where the RNN finds as much by itself, as of a
-        few series, they only add to what has to be estimated.
+        Every third, or of two the second, is without the common factors: where the RNN finds as
+        much by itself, as of a few series, they only add to what has to be estimated.
         """
         start, unit = module.trained, self.train.store.unit.mean(0)
         best = module, trainer, train
         least, epochs = path_energy(start, self.held_out, unit), dict(self.best_epochs)
-        for run in range(1, self.options.diffusion_runs):
+        runs = self.options.diffusion_runs
+        for run in range(1, runs):
             again, loaders = self._again(start, "diffusion"), (train, validation)
-            if run % 3 == 2 and isinstance(again, ResidualNetwork) and again.factors.any:
+            without = run % 3 == min(runs, 3) - 1
+            if without and isinstance(again, ResidualNetwork) and again.factors.any:
                 again.factors.clear()
                 loaders = self._loaders(again)
             self._follow(again)
@@ -253,8 +269,8 @@ class Training:
     def _refit(self, network: TimeGradNetwork) -> tuple[TimeGradModule, pl.Trainer, PoolLoader]:
         """Train it once more, with the held-out windows, each stage for as long as they found best.
 
-        Common factors stay as they were found; of several runs of the diffusion only the number of
-        epochs of the best one counts.
+        Common factors are left out where they were; of several runs of the diffusion only the
+        number of epochs of the best one counts.
         """
         epochs = self.best_epochs
         logger.info("trained again on all of the history, for so many epochs: %s", epochs)
@@ -264,6 +280,8 @@ class Training:
         other = self._again(network, "prior")
         assert isinstance(other, ResidualNetwork)
         other = self._fit_prior(other, fresh=True, epochs=epochs.get("prior", 0))
+        if other.factors.any:
+            self._fit_factors(other)
         train, nothing = self._loaders(other)
         again, number = self._again(other, "diffusion"), epochs["diffusion"]
         module, trainer = self.stage("diffusion", again, train, nothing, again=True, epochs=number)

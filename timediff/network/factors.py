@@ -8,12 +8,13 @@ shrunk, cross-validation says, so that chance is not taken for an effect.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from timediff.network.prior import soften
-from timediff.types import Bool, Float, Number, Tensor
+from timediff.types import Bool, Float, Int, Number, Tensor
 
 # penalties of a ridge regression, in units of the variance of what it reads
 PENALTIES = (math.inf, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -30,7 +31,7 @@ class CommonFactors(nn.Module):
               f = A^T (\operatorname{soft}(x) - m)
 
     where x are of every series the last residual that was observed and the mean of all, and the K
-    factors f have unit variance. All is in closed form; a new module changes nothing.
+    factors f are their principal components. All is in closed form; a new module changes nothing.
 
     Args:
         target_dim: D.
@@ -95,23 +96,27 @@ class CommonFactors(nn.Module):
         before: tuple[Float[Tensor, "n p d"], Bool[Tensor, "n p d"]],
         after: tuple[Float[Tensor, "n p d"], Bool[Tensor, "n p d"]],
         independent: Number,
-    ) -> None:
+    ) -> Float[Tensor, "v k p d"] | None:
         r"""Find the factors, and regress the residuals of the next horizon on them.
 
-        A ridge regression: of the effects of the factor with variance v, as a share of the
-        variance of all that it reads, a part :math:`v / (v + \lambda)` is kept. Of each series
-        that :math:`\lambda` is taken by which, found in four fifths of the time, the remaining
-        fifth is forecast with the least absolute error; none of its effects, if that is best.
+        A ridge regression: of the effects of a factor with variance v, x in units of its standard
+        deviation, a part :math:`v / (v + \lambda)` is kept. Each series has that :math:`\lambda`
+        by which, found in four fifths of the time, the remaining fifth is forecast with the least
+        absolute error; no effects at all, if that is best. The ratio is that of these forecasts.
 
         Args:
             before: residuals of horizons and where they were observed, in the order of time.
             after: the same of the horizons that follow.
             independent: how many horizons are independent; the rest only repeats them.
+
+        Returns:
+            For each fifth of the horizons the effects found in the others, by which the residuals
+            of the fifth look no better than those of the future will; None if nothing was fitted.
         """
         self.clear()
         n, p, d = before[0].shape
         if independent < LEAST_HORIZONS:
-            return
+            return None
         x = self.summary(*before).double()
         mean = x.mean(0)
         x = x - mean
@@ -119,56 +124,37 @@ class CommonFactors(nn.Module):
         scale = deviation.clamp(min=1e-3 * float(deviation.max()) + 1e-12)
         variances, vectors = self._principal(x / scale)
         if not variances[0] > 0:
-            return
+            return None
         number = min(self.loadings.shape[1], int((variances > LEAST_SHARE * variances[0]).sum()))
-        variances, loadings = variances[:number], vectors[:, :number] / scale.unsqueeze(1)
-        seen = after[1].flatten(1)
-        data = x @ loadings, torch.where(seen, after[0].flatten(1), 0.0), seen
-        penalty, ratio = self._validate(data, math.ceil(APART * n / independent), d)
-        # all from here on in factors of unit variance
-        kept = variances.unsqueeze(1) / (variances.unsqueeze(1) + penalty)
-        effects = data[0].to(before[0].dtype).T @ data[1] / seen.sum(0).clamp(min=1)
-        effects = effects.view(-1, p, d) / variances.sqrt().view(-1, 1, 1) * kept.unsqueeze(1)
-        self.mean.copy_(mean)
-        self.loadings[:, :number] = loadings / variances.sqrt()
-        self.effects[:number] = effects
-        self.ratio.copy_(ratio.view(p, d))
-
-    @staticmethod
-    def _validate(
-        data: tuple[Float[Tensor, "n k"], Float[Tensor, "n c"], Bool[Tensor, "n c"]],
-        apart: int,
-        d: int,
-    ) -> tuple[Float[Tensor, "d"], Float[Tensor, "c"]]:
-        """The penalty of each series, and what it leaves of the spread of its residuals.
-
-        Args:
-            data: uncorrelated factors, residuals of every step and series, 0 where not observed,
-                and where they were.
-            apart: horizons left out between what is fitted and what is forecast.
-            d: series, of which the columns are made.
-        """
-        x, y, seen = data
-        n, penalties = len(x), x.new_tensor(PENALTIES)
-        gram, moment, count = x.T @ x, (x.to(y.dtype).T @ y).double(), seen.sum(0)
-        error, square = (x.new_zeros(len(PENALTIES), y.shape[1]) for _ in range(2))
+        loadings = vectors[:, :number] / scale.unsqueeze(1)
+        x, seen = x @ loadings, after[1].flatten(1)
+        y = torch.where(seen, after[0].flatten(1), 0.0)
+        whole = _Moments.of(x, y, seen)
+        apart = math.ceil(APART * n / independent)
+        penalties = x.new_tensor(PENALTIES)
+        error, square = (x.new_zeros(len(penalties), p * d) for _ in range(2))
+        ridges = []
         for fold in range(FOLDS):
             first, last = fold * n // FOLDS, (fold + 1) * n // FOLDS
-            out = slice(max(0, first - apart), min(n, last + apart))
-            own = (x[out].T @ x[out], (x[out].to(y.dtype).T @ y[out]).double(), seen[out].sum(0))
-            values, vectors = torch.linalg.eigh(gram - own[0])
-            rows = n - (out.stop - out.start)
-            slope = vectors.T @ (moment - own[1]) * (rows / (count - own[2]).clamp(min=1))
-            read, found = x[first:last] @ vectors, y[first:last]
+            near = slice(max(0, first - apart), last + apart)
+            ridges.append(_Ridge(whole.without(_Moments.of(x[near], y[near], seen[near]))))
             for i, penalty in enumerate(penalties):
-                shift = (read / (values.clamp(min=0) + penalty * rows + 1e-9)) @ slope
-                left = torch.where(seen[first:last], found - shift, 0.0)
+                left = y[first:last] - x[first:last] @ ridges[-1](penalty)
+                left = torch.where(seen[first:last], left, 0.0)
                 error[i] += left.abs().sum(0)
                 square[i] += left.square().sum(0)
-        best = error.view(len(PENALTIES), -1, d).sum(1).argmin(0)
-        left = square.view(len(PENALTIES), -1, d).gather(0, best.expand(1, y.shape[1] // d, d))[0]
-        ratio = (left.flatten() / square[0].clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
-        return penalties[best], torch.where(count > 1, ratio, 1.0)
+        best = error.view(-1, p, d).sum(1).argmin(0)
+        penalty = penalties[best].repeat(p)
+        left = square.view(-1, p, d).gather(0, best.expand(1, p, d))[0]
+        ratio = (left / square[0].view(p, d).clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
+        self.mean.copy_(mean)
+        self.loadings[:, :number] = loadings
+        self.effects[:number] = _Ridge(whole)(penalty).view(-1, p, d)
+        self.ratio.copy_(torch.where(seen.sum(0).view(p, d) > 1, ratio, 1.0))
+        found = self.effects.new_zeros(FOLDS, *self.effects.shape)
+        for effects, ridge in zip(found, ridges, strict=True):
+            effects[:number] = ridge(penalty).view(-1, p, d)
+        return found
 
     @staticmethod
     def _principal(x: Float[Tensor, "n f"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "f k"]]:
@@ -180,3 +166,40 @@ class CommonFactors(nn.Module):
             variances, left = torch.linalg.eigh(x @ x.T / n)
             vectors = x.T @ left * (n * variances.clamp(min=1e-12)).rsqrt()
         return variances.flip(0).clamp(min=0), vectors.flip(1)
+
+
+class _Moments(NamedTuple):
+    """Sums over horizons."""
+
+    number: int
+    gram: Float[Tensor, "k k"]
+    moment: Float[Tensor, "k c"]
+    observed: Int[Tensor, "c"]
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, seen: Tensor) -> "_Moments":
+        """Of regressors and what is regressed on them, 0 where it was not observed."""
+        return cls(len(x), x.T @ x, (x.to(y.dtype).T @ y).to(x.dtype), seen.sum(0))
+
+    def without(self, part: "_Moments") -> "_Moments":
+        """The sums over the other horizons."""
+        return _Moments(
+            self.number - part.number,
+            self.gram - part.gram,
+            self.moment - part.moment,
+            self.observed - part.observed,
+        )
+
+
+class _Ridge:
+    """Ridge regressions of many columns, for any penalties."""
+
+    def __init__(self, sums: _Moments):
+        self.number = sums.number
+        self.values, self.vectors = torch.linalg.eigh(sums.gram)
+        self.slopes = self.vectors.T @ sums.moment * (sums.number / sums.observed.clamp(min=1))
+
+    def __call__(self, penalty: Float[Tensor, "*c"]) -> Float[Tensor, "k c"]:
+        """Coefficients by the penalty of each column, in units of the variance of a regressor."""
+        size = self.values.clamp(min=0).unsqueeze(1) + penalty * self.number
+        return self.vectors @ (self.slopes / size.clamp(min=1e-12))

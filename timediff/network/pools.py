@@ -47,17 +47,22 @@ class Pool(NamedTuple):
         noise = None if observed.all() else torch.randn_like(e)
         return Innovations(network.white(e, observed, noise), observed, self.calendar)
 
-    def fit_factors(self, network: ResidualNetwork, independent: int) -> None:
+    def fit_factors(
+        self, network: ResidualNetwork, independent: int
+    ) -> Float[Tensor, "v k p d"] | None:
         """Fit the common factors; the windows were read in order, and without any.
 
         Args:
             network: whose factors they are.
             independent: steps of the data, which the windows may repeat.
+
+        Returns:
+            See :meth:`CommonFactors.fit`.
         """
         p = network.prediction_length
         z, observed = (part.unflatten(1, (-1, p)) for part in (self.z, self.observed))
         before, after = ((z[:, block], observed[:, block]) for block in (-2, -1))
-        network.factors.fit(before, after, min(len(z), independent / p))
+        return network.factors.fit(before, after, min(len(z), independent / p))
 
     def factor_losses(
         self, network: ResidualNetwork, unit: Float[Tensor, " d"]
