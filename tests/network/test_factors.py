@@ -313,3 +313,33 @@ def test_the_last_of_three_runs_is_without(monkeypatch):
         assert model.network.factors.any == (best == 2) and model.spec.before == (best == 2)
         (forecast,) = model.predict([leading()], 5, seed=0)
         assert np.isfinite(forecast.samples).all()
+
+
+def test_what_is_found_without_a_fifth_does_not_depend_on_it(monkeypatch):
+    monkeypatch.setattr("timediff.network.factors.PENALTIES", (0.1,))  # that one is of all
+    before, after, _ = horizons(200)
+    found = fitted(before, after)
+    effects = found.fit((before, seen(before)), (after, seen(after)), 200)
+    changed = after.clone()
+    changed[80:120] = torch.randn(40, P, 6)  # the third fifth
+    others = found.fit((before, seen(before)), (changed, seen(after)), 200)
+    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(effects, others, strict=True)]
+    assert same == [False, False, True, False, False]
+
+
+def test_training_windows_are_read_with_the_effects_found_without_them(tmp_path):
+    network, _, store = with_factors()
+    windows = torch.tensor([(0, start) for start in range(60, 160)])
+    source = training.Source(store, windows)
+    run = training.Training(network.options, {}, tmp_path, source, source)
+    plain = run._read(network, torch.arange(100)).z
+    run.effects = torch.randn(5, *network.factors.effects.shape)
+    kept = network.factors.effects.clone()
+    found = run._read(network, torch.arange(100)).z
+    assert torch.equal(network.factors.effects, kept)
+    for fold, effects in enumerate(run.effects):
+        network.factors.effects.copy_(effects)
+        own = torch.arange(20) + 20 * fold
+        batch = store.gather(windows[own, 0], windows[own, 1])
+        assert torch.allclose(found[own], network.residuals(batch).z, atol=1e-5)
+        assert not torch.allclose(found[own], plain[own], atol=1e-2)
