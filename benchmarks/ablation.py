@@ -88,7 +88,6 @@ OF_THE_PRIOR = (  # the first letters of options that matter in its training
         "embedding_dim",
         "validation_windows",
         "patience",
-        "factors",
         "refit",
     ),
     *("ema_decay", "gradient_clip", "weight_decay", "max_lr", "num_batches_per_epoch"),

@@ -96,9 +96,10 @@ class Options:
         passes: as ``prior_passes``, of the diffusion, in horizons of all series.
         max_epochs: epochs in which the diffusion is trained, unless stopped early.
         diffusion_runs: how often the diffusion is trained, each time from other random weights;
-            kept is the one with the lowest energy score of its paths of the held-out windows. Once
-            where nothing is held out, or where training goes on from a predictor or a checkpoint.
-            Callbacks see all runs, the user's checkpoints are of the first.
+            kept is the one with the lowest energy score of its paths of the held-out windows. Of
+            three, or of two, the last is without common factors. Once where nothing is held out, or
+            where training goes on from a predictor or a checkpoint. Callbacks see all runs, the
+            user's checkpoints are of the first.
         lr: learning rate at its highest.
         max_lr: peak of a one-cycle learning rate; None takes ``lr``, after a short
             rise, and lets it fall to 0.
