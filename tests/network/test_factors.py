@@ -290,6 +290,12 @@ def test_of_a_short_history_the_block_before_is_filled():
     assert torch.isfinite(network.sample(batch, 4, torch.arange(1))).all()
 
 
+def test_very_many_series_have_fewer():
+    with torch.device("meta"):
+        numbers = [len(CommonFactors(d, 2, 100).effects) for d in (3, 1000, 10_000, 10**6)]
+    assert numbers == [6, 100, 50, 0]
+
+
 def test_fewer_than_none_are_an_error():
     with pytest.raises(OptionError, match="factors is -1"):
         quick_estimator(factors=-1)

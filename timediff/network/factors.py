@@ -22,6 +22,7 @@ FOLDS = 5  # spans of time, each forecast by what was found in the others
 APART = 2  # horizons left out between them, which both would know of
 LEAST_HORIZONS = 4 * FOLDS
 LEAST_SHARE = 1e-4  # of the largest principal component's variance
+MOST = 500_000  # factors times series
 
 
 class CommonFactors(nn.Module):
@@ -36,12 +37,12 @@ class CommonFactors(nn.Module):
     Args:
         target_dim: D.
         prediction_length: P.
-        number: K, factors at most.
+        number: K, factors at most; fewer of more than 5000 series.
     """
 
     def __init__(self, target_dim: int, prediction_length: int, number: int):
         super().__init__()
-        number = min(number, 2 * target_dim)
+        number = min(number, 2 * target_dim, MOST // target_dim)
         self.register_buffer("mean", torch.zeros(2 * target_dim))
         self.register_buffer("loadings", torch.zeros(2 * target_dim, number))
         self.register_buffer("effects", torch.zeros(number, prediction_length, target_dim))
