@@ -222,9 +222,8 @@ class Training:
         if network.factors.any and held_out is not None:
             losses = held_out.factor_losses(network, self.train.store.unit.mean(0))
             without, having = (float(loss.mean()) for loss in losses)
-            gain = 100 * (1 - having / without)
-            logger.info("common factors: held-out windows are forecast better by %.2f %%", gain)
-            if not having < without:
+            logger.info("common factors: loss of held-out windows %s, without %s", having, without)
+            if not having <= without:  # both are 0 where nothing was observed
                 network.factors.clear()
 
     def _best_run(
