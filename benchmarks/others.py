@@ -11,6 +11,7 @@ computes what is missing. ``others.md`` has the default beside the best simple f
 """
 
 import argparse
+import dataclasses
 import io
 import logging
 import tarfile
@@ -175,6 +176,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--datasets", nargs="*", choices=list(DATA), default=list(DATA))
     parser.add_argument("--presets", nargs="*", default=["default"], help="'fast lr=0.001' for one")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--before", action="store_true", help="windows before those of the test")
     given = parser.parse_args(words)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
@@ -183,11 +185,15 @@ def main(words: list[str] | None = None) -> None:
         rows = pd.read_csv(path, dtype=dict.fromkeys(machine(), str)).to_dict("records")
     for name in given.datasets:
         data = load(name, Packages(given.packages))
+        if given.before:
+            data = before_the_test(data, len(data.test))
+            data = dataclasses.replace(data, name=f"{name}, before")
         known = {m: model for m, model in models(data).items() if model.kind == "simple"}
         known |= {words: chosen(words) for words in given.presets}
         for title, model in known.items():
             for seed in given.seeds:
-                if any((r["data"], r["model"], r["seed"]) == (name, title, seed) for r in rows):
+                key = (data.name, title, seed)
+                if any((r["data"], r["model"], r["seed"]) == key for r in rows):
                     continue
                 rows.append(row(data, title, model, seed))
                 print(rows[-1], flush=True)

@@ -84,6 +84,11 @@ def test_rows_are_kept_and_the_default_stands_beside_the_best(packages, tmp_path
     text = (tmp_path / "others.md").read_text()
     assert f"| delays | 4 × {first['steps'][0]} | default | 1 | {own:.4g} (" in text
     assert own >= best
+    others.main([*words, "default", "--before"])  # other windows, and rows of their own
+    rows = pd.read_csv(tmp_path / "others.csv")
+    before = rows[rows["data"] == "delays, before"]
+    _, p, windows = others.DATA["delays"]
+    assert len(before) == len(first) and (before["steps"] == first["steps"][0] - p * windows).all()
 
 
 def test_a_preset_may_have_options():

@@ -37,22 +37,19 @@ def losses(module: TimeGradModule, validation: WindowLoader | PoolLoader) -> Ten
     return torch.cat(found) if found else torch.empty(0)
 
 
-def improved(
-    before: Tensor, after: Tensor, windows: Tensor, overlap: float = 1.0, errors: float = 1.0
-) -> bool:
-    """Whether the loss fell by more than so many standard errors of its fall.
+def improved(before: Tensor, after: Tensor, windows: Tensor, overlap: float = 1.0) -> bool:
+    """Whether the loss fell by more than the standard error of its fall.
 
     Args:
         before: losses of the windows, or of the rows of each of them, one window after another.
         after: the same later, with the same noise.
         windows: the windows.
         overlap: how many of them begin within one horizon, of which only one counts.
-        errors: how many.
     """
     number = len(windows)
     fall = (before - after).reshape(number, -1).mean(1)
     error = fall.std() * math.sqrt(overlap / number) if number > 1 else 0.0
-    return bool(fall.mean() > errors * error)
+    return bool(fall.mean() > error)
 
 
 def path_energy(network: TimeGradNetwork, held_out: Source, unit: Float[Tensor, " d"]) -> float:
