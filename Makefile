@@ -18,7 +18,7 @@ demo: $(STAMP) ## train on the embedded data, forecast, score and plot into demo
 
 test: $(STAMP) ## run the tests
 	@echo "==> tests"
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(STAMP) ## formatting, lint and types
 	@echo "==> ruff format"

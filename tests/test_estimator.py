@@ -380,8 +380,8 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     with pytest.raises(SavedModelError, match="truncated or altered"):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
-    config.write_text(text.replace('"format": 5', '"format": 6'))
-    with pytest.raises(SavedModelError, match="reads 5: upgrade"):
+    config.write_text(text.replace('"format": 6', '"format": 7'))
+    with pytest.raises(SavedModelError, match="reads 6: upgrade"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):

@@ -55,6 +55,7 @@ def random_predictor(spec: WindowSpec = RESIDUAL, dim: int = 3, **options) -> Ti
                 for buffer in network.factors.buffers():
                     buffer.uniform_(0.1, 0.5)
             network.whitening.fit(common, torch.ones(200, dim, dtype=torch.bool), 200)
+            network.whitening.stretch(1.5)
         network.low.fill_(-6.0)
         network.high.fill_(6.0)
     return TimeGradPredictor(network, spec, [f"s{i}" for i in range(dim)], "cpu")
@@ -335,7 +336,7 @@ def test_a_folder_of_another_format_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no readable exported model"):
         runner.Runner(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="has format 99, this runner reads 2"):
+    with pytest.raises(ValueError, match="has format 99, this runner reads 3"):
         runner.Runner(tmp_path)
 
 

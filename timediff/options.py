@@ -100,6 +100,8 @@ class Options:
             three, or of two, the last is without common factors. Once where nothing is held out, or
             where training goes on from a predictor or a checkpoint. Callbacks see all runs, the
             user's checkpoints are of the first.
+        spread: whether what the series share is drawn wider or narrower than training windows say,
+            by the factor that held-out windows ask for. Not without a prior.
         lr: learning rate at its highest.
         max_lr: peak of a one-cycle learning rate; None takes ``lr``, after a short
             rise, and lets it fall to 0.
@@ -170,6 +172,7 @@ class Options:
     passes: float | None = 40.0
     max_epochs: int = 10
     diffusion_runs: int = 3
+    spread: bool = True
     lr: float = 5e-3
     max_lr: float | None = None
     weight_decay: float = 1e-6

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 2  # of the manifest
+FORMAT = 3  # of the manifest
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -269,7 +269,7 @@ class Runner:
             u = np.concatenate([np.tile(same[:f], (n, 1)), w, np.tile(same[f:], (n, 1))], axis=1)
             h, *state = self._encode(u, state)
             w = self._chain(h, noise).clip(k["low"], k["high"])
-            e = self._times(w, 0.5) * k["deviation"]
+            e = self._times(w, 0.5, drawn=True) * k["deviation"]
             loc, scale = self._dynamics(back, past["contexts"][:, j], k["phi"][j], k["rho"][j])
             z = (loc + scale * e).clip(-LIMIT, LIMIT)
             back = np.concatenate([z[..., None], back[..., :-1]], axis=-1)
@@ -291,12 +291,13 @@ class Runner:
         loc, scale = self.graphs["dynamics"](inputs)
         return loc.reshape(shape), scale.reshape(shape)
 
-    def _times(self, x: np.ndarray, power: float) -> np.ndarray:
-        """Times a power of the correlations of the innovations."""
+    def _times(self, x: np.ndarray, power: float, drawn: bool = False) -> np.ndarray:
+        """Times a power of the correlations of the innovations; see ``Whitening`` of timediff."""
         k = self.constants
-        rest = k["rest"] ** np.float32(power)
-        gain = k["values"] ** np.float32(power) - rest
-        return x * rest + (x @ k["vectors"] * gain) @ k["vectors"].T
+        rest, values = k["rest"] ** np.float32(power), k["values"] ** np.float32(power)
+        if drawn:
+            values = values * k["widths"] ** np.float32(2 * power)
+        return x * rest + (x @ k["vectors"] * (values - rest)) @ k["vectors"].T
 
     def _complete(self, e: np.ndarray, observed: np.ndarray) -> np.ndarray:
         """Missing innovations by their conditional mean, by conjugate gradients."""

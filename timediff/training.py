@@ -19,6 +19,7 @@ from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
 from timediff.network.pools import Pool
 from timediff.options import Options
+from timediff.spread import held_out_spread
 from timediff.store import SeriesStore
 from timediff.validation import Source, improved, losses, path_energy
 from timediff.windows import build_network
@@ -103,9 +104,12 @@ class Training:
         module, trainer = self.stage("diffusion", network, train, validation, ckpt_path)
         if fresh and ckpt_path is None and o.diffusion_runs > 1 and len(validation):
             module, trainer, train = self._best_run(module, trainer, train, validation)
+        spread = self._spread(module.trained)
         if fresh and ckpt_path is None and self._worth_a_refit(module.trained):
             module, trainer, train = self._refit(module.trained)
         network = module.trained
+        if isinstance(network, ResidualNetwork):
+            network.whitening.stretch(spread)
         network.requires_grad_(False).eval()
         network.floor.copy_(self.train.store.floor.amin(0))
         network.whole.copy_(self.train.store.whole.all(0))
@@ -253,6 +257,14 @@ class Training:
         self.best_epochs = epochs
         self._follow(best[0].trained)
         return best
+
+    def _spread(self, network: TimeGradNetwork) -> float:
+        """How much wider than in training what the series share is to be drawn."""
+        wanted = self.options.spread and len(self.held_out.windows)
+        if not wanted or not isinstance(network, ResidualNetwork):
+            return 1.0
+        network.eval()
+        return held_out_spread(network, self.held_out, self.train.store.unit.mean(0))
 
     def _worth_a_refit(self, network: TimeGradNetwork) -> bool:
         """Whether much of the history was held out, and it is known how long to train on it."""

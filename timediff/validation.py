@@ -26,6 +26,11 @@ class Source(NamedTuple):
         """Windows in order, or at random; see :class:`WindowLoader`."""
         return WindowLoader(self.store, self.windows, size, **kwargs)
 
+    def thinned(self, most: int) -> "Source":
+        """At most so many of the windows, two of those that begin within a horizon."""
+        windows = self.windows[:: max(1, round(self.overlap / 2))]  # the others say little more
+        return self._replace(windows=windows[:: max(1, -(-len(windows) // most))])
+
 
 def losses(module: TimeGradModule, validation: WindowLoader | PoolLoader) -> Tensor:
     """The validation loss of each window or row."""
@@ -63,13 +68,10 @@ def path_energy(network: TimeGradNetwork, held_out: Source, unit: Float[Tensor, 
         held_out: the windows; where they overlap, some of them.
         unit: of each series; in these all series count alike.
     """
-    store, windows, overlap = held_out
-    windows = windows[:: max(1, round(overlap / 2))]  # the others say little more
-    windows = windows[:: -(-len(windows) // ENERGY_WINDOWS)]
     training, p = network.training, network.prediction_length
     network.eval()
     scores: list[Tensor] = []
-    for i, batch in enumerate(Source(store, windows).batches(ENERGY_BATCH)):
+    for i, batch in enumerate(held_out.thinned(ENERGY_WINDOWS).batches(ENERGY_BATCH)):
         assert isinstance(batch, Batch)
         seeds = i * ENERGY_BATCH + torch.arange(len(batch.target))
         paths = network.sample(batch, ENERGY_SAMPLES, seeds) / unit

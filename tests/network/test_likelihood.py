@@ -36,6 +36,7 @@ def built(**options):
             [[1.0, 0.8, 0.3], [0.0, 0.7, -0.5], [0.0, 0.0, 0.6]]
         )
         network.whitening.fit(e, torch.ones_like(e, dtype=torch.bool), 500)
+        network.whitening.stretch(1.6)
         with torch.no_grad():
             network.dynamics.phi.copy_(0.4 * torch.randn(P, ORDER, generator=generator))
             network.dynamics.rho.copy_(0.5 * torch.randn(P, generator=generator))
@@ -46,7 +47,7 @@ def law(network, batch, independent=False):
     """Mean and covariance of the horizons ``[b, P D]``, series fastest: the residuals unrolled."""
     c, d = network.context_length, network.target_dim
     found = network.residuals(batch._replace(observed=torch.zeros_like(batch.observed)))
-    w = network.whitening
+    w = network.whitening.as_drawn()
     correlation = w.rest * torch.eye(d) + w.vectors @ torch.diag(w.values - w.rest) @ w.vectors.T
     correlation = torch.eye(d) if independent else correlation
     covariance = w.deviation[:, None] * correlation.double() * w.deviation
@@ -112,6 +113,7 @@ def test_gaps_anywhere_in_series_that_have_nothing_in_common():
     network, batch = built()
     network.whitening.rest.fill_(1.0)
     network.whitening.values.fill_(1.0)
+    network.whitening.stretch(1.0)
     batch = without(batch, (0, 0), (1, 1), (2, 1), (3, 0), (4, 2))
     found = told(network, batch)
     y = batch.target[:, -P:].flatten(1)

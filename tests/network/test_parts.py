@@ -329,6 +329,28 @@ def test_whitening_makes_white_and_goes_back():
     assert torch.allclose(whitening.back(whitening(e)), e, atol=1e-4)
 
 
+@pytest.mark.parametrize("rank", [4, 2])
+def test_what_is_drawn_may_be_wider_than_what_is_read(rank):
+    e = correlated(5000)
+    whitening = Whitening(4, rank)
+    whitening.fit(e, torch.ones_like(e, dtype=torch.bool), len(e))
+    white, before = whitening(e), covariance_of(whitening)
+    whitening.stretch(2.0)
+    assert torch.equal(whitening(e), white)
+    first = whitening.vectors[:, whitening.values.argmax()]
+    part = whitening.values.max() * torch.outer(*2 * [whitening.deviation * first])
+    exact = before + 3.0 * part
+    assert torch.allclose(covariance_of(whitening), exact, atol=1e-4)
+    weights = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    white_weights = whitening.back_transposed(weights)
+    assert torch.allclose(white_weights @ white_weights.T, weights @ exact @ weights.T, rtol=1e-4)
+    drawn = whitening.as_drawn()  # to it, what is drawn is what is white
+    assert torch.allclose(drawn(whitening.back(white)), white, atol=1e-3)
+    assert torch.allclose(covariance_of(drawn), exact, atol=1e-4)
+    whitening.fit(e, torch.ones_like(e, dtype=torch.bool), len(e))  # begins anew
+    assert torch.allclose(covariance_of(whitening), before, atol=1e-6)
+
+
 @pytest.mark.parametrize("number", [40, 5000])  # fewer and more than there are series
 def test_whitening_of_few_principal_components_is_the_best_of_its_kind(number):
     """Of factors and noise that is alike: the components are kept, the rest is averaged."""

@@ -34,6 +34,7 @@ class Known:
         network.dynamics.rho.copy_(torch.linspace(-0.5, 0.8, P))
         e = torch.randn(20000, 1) @ torch.randn(1, D) + 0.7 * torch.randn(20000, D)
         network.whitening.fit(e, torch.ones_like(e, dtype=torch.bool), 20000)
+        network.whitening.stretch(1.6)
         self.network = network
         predictor = TimeGradPredictor(network, spec, device="cpu")
         self.batch = predictor.gather([read_entry(entry(200, D), 0, "h")])

@@ -104,7 +104,7 @@ def observed_residuals(network: "ResidualNetwork", batch: "Batch", limit: float)
         batch: windows with an observed horizon.
         limit: where the network cuts residuals off.
     """
-    c, whitening = network.context_length, network.whitening
+    c, drawn = network.context_length, network.whitening.as_drawn()
     found = network.residuals(batch)
     observed, calendar = network.seen(batch)
     w = network.white(found.e, observed)
@@ -113,12 +113,12 @@ def observed_residuals(network: "ResidualNetwork", batch: "Batch", limit: float)
     target = batch.target[:, -network.prediction_length :]
     z = torch.where(observed, (target - loc) / scale, 0.0)
     e = e + (z - z.clamp(-limit, limit)) / spread
-    x = whitening(whitening.complete(e, observed))
+    x = drawn(drawn.complete(e, observed))
     units = torch.where(observed, scale.log() + spread.log(), 0.0).sum(-1)
     return Diffused(
         x,
         h[:, c:],
-        whitening.log_change(observed) - units,
+        drawn.log_change(observed) - units,
         observed.any(-1),
         observed & ((z.abs() > limit) | (x < network.low) | (x > network.high)),
     )

@@ -345,12 +345,64 @@ class ResidualNetwork(TimeGradNetwork):
         """See :meth:`TimeGradNetwork.advance`."""
         h, rnn = self.read_step(past, window, state.w, state.rnn, step)
         w = sampler.sample(self.diffusion, h, noise).clamp(self.low, self.high)
+        x, residuals = self._place(past, window, state.residuals, w, step)
+        return x, ResidualState(rnn, w, residuals)
+
+    def _place(
+        self,
+        past: ResidualPast,
+        window: Int[Tensor, " n"],
+        residuals: Float[Tensor, "n d k"],
+        w: Float[Tensor, "n d"],
+        step: Int[Tensor, "1"],
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n d k"]]:
+        """The values of a step that has these white innovations, and the last residuals then."""
         z = self.dynamics.draw(
-            state.residuals, self.whitening.back(w), at(past.context, 2, step), window, step
+            residuals, self.whitening.back(w), at(past.context, 2, step), window, step
         ).clamp_(-LIMIT, LIMIT)
-        residuals = torch.cat([z.unsqueeze(-1), state.residuals[..., :-1]], dim=-1)
+        residuals = torch.cat([z.unsqueeze(-1), residuals[..., :-1]], dim=-1)
         loc, scale = (at(part, 1, step)[window] for part in (past.loc, past.scale))
-        return torch.addcmul(loc, scale, z), ResidualState(rnn, w, residuals)
+        return torch.addcmul(loc, scale, z), residuals
+
+    @torch.no_grad()
+    def innovation_paths(
+        self, past: ResidualPast, num_samples: int, seeds: Int[Tensor, "b"]
+    ) -> Float[Tensor, "n p d"]:
+        """White innovations of paths, one window after another; :meth:`unrolled` are their values.
+
+        Args:
+            past: of the windows; see :meth:`TimeGradNetwork.pasts`.
+            num_samples: paths of each.
+            seeds: of the noise, one for each window.
+        """
+        seeds = seeds.to(self.low.device)
+        number = torch.arange(len(seeds) * num_samples, device=seeds.device)
+        window = number // num_samples
+        noise = PathNoise(seeds[window], number % num_samples, self.target_dim, self.low.dtype)
+        state, drawn = self.begin(past, window), []
+        for step in torch.arange(self.prediction_length, device=seeds.device).split(1):
+            _, state = self.advance(past, window, state, step, noise, self.sampler)
+            drawn.append(state.w)
+        return torch.stack(drawn, dim=1)
+
+    @torch.no_grad()
+    def unrolled(
+        self, past: ResidualPast, w: Float[Tensor, "n p d"], batch: Batch
+    ) -> Float[Tensor, "b s p d"]:
+        """The paths that have these white innovations, as wide as is drawn now.
+
+        Args:
+            past: of the windows.
+            w: see :meth:`innovation_paths`.
+            batch: the windows.
+        """
+        count = len(w) // len(past.loc)
+        window = torch.arange(len(w), device=w.device) // count
+        residuals, values = w.new_zeros(len(w), self.target_dim, ORDER), []
+        for step in torch.arange(w.shape[1], device=w.device).split(1):
+            x, residuals = self._place(past, window, residuals, w[:, int(step)], step)
+            values.append(x)
+        return self._finish(torch.stack(values, dim=1).unflatten(0, (-1, count)), batch)
 
     def read_step(
         self,

@@ -4,6 +4,7 @@ What remains is close to independent standard noise, from which the reverse chai
 joint law is the diffusion's.
 """
 
+import copy
 import math
 from collections.abc import Iterator
 
@@ -27,6 +28,11 @@ class Whitening(nn.Module):
     to be alike (Tipping, Bishop 1999), are :math:`\delta I + V (\Lambda - \delta) V^T`. So both
     maps take time linear in D.
 
+    What is drawn may be wider or narrower than what was read: :meth:`stretch` multiplies the
+    standard deviation of the first principal component, which most series share. It changes
+    :meth:`back`, :meth:`back_transposed` and :meth:`as_drawn`; what is read is made white as
+    before.
+
     Args:
         target_dim: D.
         rank: principal components, at most D.
@@ -39,14 +45,18 @@ class Whitening(nn.Module):
         self.register_buffer("rest", torch.ones(()))
         self.register_buffer("values", torch.ones(rank))
         self.register_buffer("vectors", torch.eye(target_dim, rank))
+        self.register_buffer("widths", torch.ones(rank))
         self.deviation: Tensor
         self.rest: Tensor
         self.values: Tensor
         self.vectors: Tensor
+        self.widths: Tensor
 
     @torch.no_grad()
     def fit(self, e: Float[Tensor, "n d"], observed: Bool[Tensor, "n d"], independent: int) -> None:
         """Estimate the covariance, its correlations shrunk towards 0 (Schäfer, Strimmer 2005).
+
+        What is drawn is then as wide as what is read.
 
         Args:
             e: innovations, of mean about 0.
@@ -87,11 +97,33 @@ class Whitening(nn.Module):
         self.vectors[:, :rank] = vectors.to(self.vectors.dtype)
         kept_variance = self.rest + self.vectors**2 @ (self.values - self.rest)
         self.deviation.copy_(deviation / kept_variance.sqrt())  # of each series, all of it
+        self.stretch(1.0)
 
-    def _times(self, x: Float[Tensor, "*b d"], power: float) -> Float[Tensor, "*b d"]:
-        """Times a power of the correlations."""
-        rest = self.rest**power
-        return x * rest + (x @ self.vectors * (self.values**power - rest)) @ self.vectors.T
+    @torch.no_grad()
+    def stretch(self, factor: float) -> None:
+        """Draw wider, or narrower, than what was read.
+
+        Args:
+            factor: of the standard deviation along the first principal component.
+        """
+        self.widths.fill_(1.0)
+        self.widths[self.values.argmax()] = factor
+
+    def as_drawn(self) -> "Whitening":
+        """The law of what is drawn, by itself."""
+        drawn = copy.deepcopy(self)
+        drawn.values *= self.widths**2
+        drawn.stretch(1.0)
+        return drawn
+
+    def _times(
+        self, x: Float[Tensor, "*b d"], power: float, drawn: bool = False
+    ) -> Float[Tensor, "*b d"]:
+        """Times a power of the correlations, of those that are read or that are drawn."""
+        rest, values = self.rest**power, self.values**power
+        if drawn:
+            values = values * self.widths ** (2 * power)
+        return x * rest + (x @ self.vectors * (values - rest)) @ self.vectors.T
 
     @torch.no_grad()
     def complete(
@@ -111,7 +143,9 @@ class Whitening(nn.Module):
         if not gaps.any():
             return e
         known, missing = observed[gaps], ~observed[gaps]
-        drawn = torch.zeros_like(e[gaps]) if noise is None else self.back(noise[gaps])
+        drawn = torch.zeros_like(e[gaps])
+        if noise is not None:
+            drawn = self._times(noise[gaps], 0.5) * self.deviation
 
         def times(x: Tensor) -> Tensor:
             """The precision of the missing times x."""
@@ -172,9 +206,9 @@ class Whitening(nn.Module):
         return self._times(e / self.deviation, -0.5)
 
     def back(self, w: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """White noise as innovations."""
-        return self._times(w, 0.5) * self.deviation
+        """White noise as innovations, as wide as what is drawn."""
+        return self._times(w, 0.5, drawn=True) * self.deviation
 
     def back_transposed(self, weights: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Weights of white noise that say the same as these of innovations."""
-        return self._times(weights * self.deviation, 0.5)
+        return self._times(weights * self.deviation, 0.5, drawn=True)

@@ -1,0 +1,118 @@
+r"""How wide to draw: what held-out windows say of the spread of the paths.
+
+A prior knows its training windows better than those that come, and what it misses of all series at
+once is missed in few windows: of many series with a short history the total is then far too
+certain, although each of them is nearly calibrated. So one number is found last of all, on windows
+that nothing was trained on: a factor of the standard deviation of the innovations along their first
+principal component, which most series share (:meth:`timediff.network.Whitening.stretch`).
+"""
+
+import logging
+import math
+
+import torch
+
+from timediff.network import Batch, ResidualNetwork
+from timediff.network.residuals import ResidualPast
+from timediff.scores import crps_ensemble
+from timediff.types import Float, Tensor
+from timediff.validation import Source
+
+logger = logging.getLogger(__name__)
+
+PATHS, WINDOWS, LEAST_WINDOWS, BATCH = 50, 64, 4, 8
+NUMBERS = 4_000_000  # paths × steps × series at most; of many series there are fewer windows
+FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)
+LEVEL, MISS = 0.9, 0.1  # of an interval of the sum, and what it costs if none is within it
+# what a factor of e must be worth of the loss of one window: much more if it is narrower, since the
+# held-out windows, by which training was stopped, are forecast a little better than those to come
+WIDER, NARROWER = 0.5, 4.0
+
+
+class HeldOutPaths:
+    """Paths of held-out windows, drawn once, that can be had in any width.
+
+    The RNN reads white innovations, so these are the same whatever the width.
+
+    Args:
+        network: draws them; how wide is changed by each call.
+        held_out: the windows; some of them, if there are many.
+        unit: of each series; in these all series count alike.
+
+    Attributes:
+        windows: those with an observation.
+    """
+
+    def __init__(self, network: ResidualNetwork, held_out: Source, unit: Float[Tensor, " d"]):
+        p, d = network.prediction_length, network.target_dim
+        most = max(LEAST_WINDOWS, min(WINDOWS, NUMBERS // (PATHS * p * d)))
+        self.network, self.unit = network, unit
+        self.parts: list[tuple[Batch, Tensor, ResidualPast, Tensor]] = []
+        self.windows = 0
+        for i, batch in enumerate(held_out.thinned(most).batches(BATCH)):
+            assert isinstance(batch, Batch)
+            past = network.pasts(batch)
+            w = network.innovation_paths(past, PATHS, i * BATCH + torch.arange(len(batch.target)))
+            target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
+            self.windows += int((~target.isnan()).any(2).any(1).sum())
+            self.parts.append((batch, target, past, w))
+
+    def losses(self, factor: float) -> tuple[float, float, float]:
+        """CRPS of the series and of their sum, and the share of sums within their interval.
+
+        Infinite where a path is not finite.
+        """
+        self.network.whitening.stretch(factor)
+        found: list[Tensor] = []
+        for batch, target, past, w in self.parts:
+            paths = self.network.unrolled(past, w, batch) / self.unit
+            seen = ~target.isnan()
+            if not paths.isfinite().all():  # they are not kept within any bounds yet
+                return math.inf, math.inf, 0.0
+            if not seen.any():
+                continue
+            total = torch.where(seen, target, 0.0).sum(-1, keepdim=True)
+            total = torch.where(seen.any(-1, keepdim=True), total, torch.nan)
+            sums = torch.where(seen.unsqueeze(1), paths, 0.0).sum(-1, keepdim=True)
+            low, high = (sums.quantile(q, 1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+            within = torch.where(
+                total.isnan(), torch.nan, ((total >= low) & (total <= high)).float()
+            )
+            parts = [
+                crps_ensemble(x, y, "fair", "none") for x, y in ((paths, target), (sums, total))
+            ]
+            found.append(torch.stack([x.flatten(1).nanmean(1) for x in (*parts, within)]))
+        each, total, within = torch.cat(found, dim=1).nanmean(1).tolist()
+        return each, total, within
+
+
+def held_out_spread(network: ResidualNetwork, held_out: Source, unit: Float[Tensor, " d"]) -> float:
+    """How much wider than in training what the series share is to be drawn.
+
+    By the CRPS of the series and of their sum in the held-out windows, each relative to what it is
+    now, and by how far the share of sums within their 90 % interval is from that: near its least
+    value the CRPS hardly tells one width from another. The fewer windows there are, the more the
+    factor must be worth.
+
+    Args:
+        network: in evaluation; it draws as wide as is found then.
+        held_out: the windows.
+        unit: of each series.
+    """
+    paths, best = HeldOutPaths(network, held_out, unit), 1.0
+    costs: dict[float, float] = {}
+    if paths.windows:
+        now = paths.losses(best)[:2]
+        if 0 < min(now) < math.inf:
+            costs = {factor: _cost(paths, factor, now) for factor in FACTORS}
+            best = min(costs, key=costs.__getitem__)
+    network.whitening.stretch(best)
+    logger.info("what all series share is drawn wider by %s: costs %s", best, costs)
+    return best
+
+
+def _cost(paths: HeldOutPaths, factor: float, now: tuple[float, ...]) -> float:
+    *losses, within = paths.losses(factor)
+    loss = sum(x / y for x, y in zip(losses, now, strict=True)) / len(losses)
+    price = (WIDER if factor > 1 else NARROWER) * math.log(factor) ** 2
+    return loss + MISS * abs(within - LEVEL) + price / paths.windows
