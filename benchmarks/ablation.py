@@ -94,6 +94,7 @@ OF_THE_PRIOR = (  # the first letters of options that matter in its training
 )
 CHANGES = {  # what each is about, for the table
     "factors=0": "no common factors of what the prior missed",
+    "spread=False": "drawn as wide as training windows say",
     "prior_epochs=0": "the prior stays the best mixture of simple forecasts",
     "prior=False": "no prior: the scaled values are diffused, as published",
     "prior_members=1 prior_rows=2048": "one prior, batches of twice the size",
