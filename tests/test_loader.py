@@ -208,13 +208,41 @@ def test_gaps_are_filled_from_the_past():
     gap[50:70] = np.nan
     gap[:3] = np.nan
     filled = fill_gaps(gap, 24)
-    np.testing.assert_array_equal(filled[52:70], season[28:46])  # a day before
-    np.testing.assert_array_equal(filled[50:52], gap[[49, 49]])  # a short gap: the last value
+    np.testing.assert_array_equal(filled[50:70], season[26:46])  # as a day before
     np.testing.assert_allclose(filled[:3], np.nanmean(gap))
     later = gap.copy()
     later[80:] = 1e6
     np.testing.assert_array_equal(fill_gaps(later, 24)[50:80], filled[50:80])
     assert np.isnan(gap[0, 0]), "the argument was changed"
+
+
+def test_a_short_gap_goes_on_as_the_seasons_before_did_where_that_is_better():
+    rng = np.random.default_rng(0)
+    step = np.arange(24 * 40)
+    daily = 10 * np.sin(2 * np.pi * step / 24) + 0.3 * rng.standard_normal(len(step)).cumsum()
+    walk = rng.standard_normal(len(step)).cumsum()
+    whole = np.stack([daily, walk], axis=1).astype(np.float32)
+    gap = whole.copy()
+    gap[rng.random(whole.shape) < 0.2] = np.nan
+    gap[:48] = whole[:48]
+    filled, missing = fill_gaps(gap, 24), np.isnan(gap)
+    last = pd.DataFrame(gap).ffill().to_numpy()
+    np.testing.assert_array_equal(filled[~missing], gap[~missing])
+    short = ~np.isnan(pd.DataFrame(gap).ffill(limit=2)[1].to_numpy())
+    np.testing.assert_array_equal(filled[short, 1], last[short, 1])  # the last value of a walk
+    error, carried = (np.abs(x - whole)[missing[:, 0], 0].mean() for x in (filled, last))
+    assert error < 0.4 * carried
+    # by the mean of the last eight changes, of those that are known
+    known = np.flatnonzero(missing[:, 0] & ~missing[np.maximum(step - 1, 0), 0] & (step > 400))
+    for t in known[:20]:
+        changes = [gap[t - k, 0] - gap[t - 1 - k, 0] for k in range(24, 24 * 9, 24)]
+        past = [gap[t - k, 0] for k in range(24, 24 * 9, 24)] + [gap[t - 1, 0]]
+        expected = np.clip(gap[t - 1, 0] + np.nanmean(changes), np.nanmin(past), np.nanmax(past))
+        assert filled[t, 0] == pytest.approx(expected, abs=1e-4)
+    # what comes later is not looked at
+    later = gap.copy()
+    later[700:] = rng.standard_normal((len(step) - 700, 2)) * 1e3
+    np.testing.assert_array_equal(fill_gaps(later, 24)[:700], filled[:700])
 
 
 def test_random_batches_are_drawn_from_the_windows_and_repeat_with_the_seed():

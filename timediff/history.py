@@ -8,10 +8,14 @@ if TYPE_CHECKING:
     from timediff.windows import WindowSpec
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
+BRIDGE_SEASONS = 8  # past changes of the same season by which a short gap is filled
 
 
 def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -> np.ndarray:
-    """Gaps filled from the past only: the last value for a short gap, else the last season's.
+    """Gaps filled from the past only: a short one from the last value, else the last season's.
+
+    In a short gap the last value goes on as the seasons before did, if that has been nearer to
+    what came than the last value as it is.
 
     Args:
         values: ``(T, D)``, NaN where missing.
@@ -24,8 +28,11 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     """
     last = len(values) if last is None else last
     begin = len(values) - last - (season or 1)
-    if begin > 0 and not np.isnan(values[begin:-last]).any():
+    seen = (~np.isnan(values)).any(1)
+    end = len(values) - int(seen[::-1].argmax())  # what comes later is a horizon
+    if begin > 0 and not np.isnan(values[begin:end]).any():
         values = values[begin:]  # nothing from further back is carried over a whole season
+        end -= begin
     missing = np.isnan(values)
     if not missing.any():
         return values[-last:]
@@ -36,7 +43,9 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     whole = lead + max(0, int(gaps.argmax() if gaps.any() else len(gaps)) - (season or 1))
     before, values = values[:whole], values[whole:]
     if season is not None and gaps.any():
+        row, column, bridge = _bridges(table[:end], season)
         values = _carry(values, max(1, season // 12))
+        values[row - whole, column] = bridge  # none is before: these rows have no gap
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
         cycles.reshape(-1, dim)[:length] = values
@@ -47,6 +56,49 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
         return values
     mean = np.where(missing, 0.0, table).sum(0) / np.maximum((~missing).sum(0), 1)
     return np.where(empty, mean.astype(values.dtype), values)
+
+
+def _bridges(values: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns of short gaps, and the last value with what the seasons before made of it.
+
+    Only of those where, up to then, the next value was nearer to that than to the last one.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+        season: steps of a season.
+    """
+    missing = np.isnan(values)
+    inside = missing & np.logical_or.accumulate(~missing, axis=0)  # after the first value
+    some = np.flatnonzero(inside.any(0))
+    x, missing = values[:, some], missing[:, some]
+    length, time = len(x), np.arange(len(x), dtype=np.int32)[:, None]
+    before = np.maximum.accumulate(np.where(missing, np.int32(-1), time), axis=0)
+    row, column = np.nonzero(inside[:, some] & (time - before <= max(1, season // 12)))
+    if not len(row):
+        return row, column, values[row, column]
+    change = np.diff(x, axis=0, prepend=np.nan)
+    usual, count = np.zeros_like(x), np.zeros(x.shape, np.int32)
+    for k in range(season, min(length, BRIDGE_SEASONS * season + 1), season):
+        known = ~np.isnan(change[:-k])
+        usual[k:] += np.where(known, change[:-k], 0)
+        count[k:] += known
+    error = np.abs(change - usual / np.maximum(count, 1)) - np.abs(change)
+    gain = np.where((count > 0) & ~np.isnan(error), error, 0).cumsum(0, dtype=np.float64)
+    pick = gain[row, column] < 0
+    row, column = row[pick], column[pick]
+    last = before[row, column]
+    start = x[last, column]
+    total, number = np.zeros_like(start), np.zeros(len(row), np.int32)
+    low, high = start.copy(), start.copy()
+    for k in range(season, BRIDGE_SEASONS * season + 1, season):
+        there = last >= k
+        a = np.where(there, x[np.maximum(row - k, 0), column], np.nan)
+        b = np.where(there, x[np.maximum(last - k, 0), column], np.nan)
+        both = ~np.isnan(a - b)
+        total += np.where(both, a - b, 0)
+        number += both
+        low, high = np.fmin(low, a), np.fmax(high, a)
+    return row, some[column], np.clip(start + total / np.maximum(number, 1), low, high)
 
 
 def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:

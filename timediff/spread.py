@@ -27,6 +27,7 @@ LEVEL, MISS = 0.9, 0.1  # of an interval of the sum, and what it costs if none i
 # what a factor of e must be worth of the loss of one window: much more if it is narrower, since the
 # held-out windows, by which training was stopped, are forecast a little better than those to come
 WIDER, NARROWER = 0.5, 4.0
+Losses = tuple[float, float, float]
 
 
 class HeldOutPaths:
@@ -57,7 +58,7 @@ class HeldOutPaths:
             self.windows += int((~target.isnan()).any(2).any(1).sum())
             self.parts.append((batch, target, past, w))
 
-    def losses(self, factor: float) -> tuple[float, float, float]:
+    def losses(self, factor: float) -> Losses:
         """CRPS of the series and of their sum, and the share of sums within their interval.
 
         Infinite where a path is not finite.
@@ -100,19 +101,31 @@ def held_out_spread(network: ResidualNetwork, held_out: Source, unit: Float[Tens
         unit: of each series.
     """
     paths, best = HeldOutPaths(network, held_out, unit), 1.0
-    costs: dict[float, float] = {}
-    if paths.windows:
-        now = paths.losses(best)[:2]
-        if 0 < min(now) < math.inf:
-            costs = {factor: _cost(paths, factor, now) for factor in FACTORS}
-            best = min(costs, key=costs.__getitem__)
+    now = paths.losses(best) if paths.windows else (0.0, 0.0, 0.0)
+    if 0 < min(now[:2]) < math.inf:
+        costs = {best: _cost(now, now, best, paths.windows)}
+        for way in (FACTORS, FACTORS[::-1]):
+            for factor in way[way.index(1.0) + 1 :]:  # away from 1 as long as it helps
+                costs[factor] = _cost(paths.losses(factor), now, factor, paths.windows)
+                if costs[factor] >= costs[best]:
+                    break
+                best = factor
+            if best != 1.0:
+                break
+        logger.info("what the series share is drawn wider by %s: costs %s", best, costs)
     network.whitening.stretch(best)
-    logger.info("what all series share is drawn wider by %s: costs %s", best, costs)
     return best
 
 
-def _cost(paths: HeldOutPaths, factor: float, now: tuple[float, ...]) -> float:
-    *losses, within = paths.losses(factor)
-    loss = sum(x / y for x, y in zip(losses, now, strict=True)) / len(losses)
+def _cost(losses: Losses, now: Losses, factor: float, windows: int) -> float:
+    """What speaks against a factor.
+
+    Args:
+        losses: with it.
+        now: without.
+        factor: itself.
+        windows: that were looked at.
+    """
+    loss = sum(x / y for x, y in zip(losses[:2], now[:2], strict=True)) / 2
     price = (WIDER if factor > 1 else NARROWER) * math.log(factor) ** 2
-    return loss + MISS * abs(within - LEVEL) + price / paths.windows
+    return loss + MISS * abs(losses[2] - LEVEL) + price / windows
