@@ -20,8 +20,9 @@ from timediff.validation import Source
 
 logger = logging.getLogger(__name__)
 
-PATHS, WINDOWS, LEAST_WINDOWS, BATCH = 50, 64, 4, 8
-NUMBERS = 4_000_000  # paths × steps × series at most; of many series there are fewer windows
+PATHS, LEAST_PATHS, WINDOWS, LEAST_WINDOWS, BATCH = 50, 10, 64, 4, 8
+# paths × steps × series: of many series there are fewer windows, and of very many fewer paths
+NUMBERS, MOST_NUMBERS = 4_000_000, 100_000_000
 FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)
 LEVEL, MISS = 0.9, 0.1  # of an interval of the sum, and what it costs if none is within it
 # what a factor of e must be worth of the loss of one window: much more if it is narrower, since the
@@ -42,26 +43,31 @@ class HeldOutPaths:
 
     Attributes:
         windows: those with an observation.
+        level: the share of sums that is to be within an interval.
     """
 
+    @torch.no_grad()
     def __init__(self, network: ResidualNetwork, held_out: Source, unit: Float[Tensor, " d"]):
         p, d = network.prediction_length, network.target_dim
         most = max(LEAST_WINDOWS, min(WINDOWS, NUMBERS // (PATHS * p * d)))
+        count = max(LEAST_PATHS, min(PATHS, MOST_NUMBERS // (LEAST_WINDOWS * p * d)))
+        # an interval between interpolated quantiles of so many paths holds that much of their law
+        self.level = LEVEL * (count - 1) / (count + 1)
         self.network, self.unit = network, unit
         self.parts: list[tuple[Batch, Tensor, ResidualPast, Tensor]] = []
         self.windows = 0
         for i, batch in enumerate(held_out.thinned(most).batches(BATCH)):
             assert isinstance(batch, Batch)
             past = network.pasts(batch)
-            w = network.innovation_paths(past, PATHS, i * BATCH + torch.arange(len(batch.target)))
+            w = network.innovation_paths(past, count, i * BATCH + torch.arange(len(batch.target)))
             target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
             self.windows += int((~target.isnan()).any(2).any(1).sum())
-            self.parts.append((batch, target, past, w))
+            self.parts.append((batch._replace(rows=None), target, past, w))
 
     def losses(self, factor: float) -> Losses:
         """CRPS of the series and of their sum, and the share of sums within their interval.
 
-        Infinite where a path is not finite.
+        The first two are infinite where a path is not finite; the last NaN where all is certain.
         """
         self.network.whitening.stretch(factor)
         found: list[Tensor] = []
@@ -76,9 +82,8 @@ class HeldOutPaths:
             total = torch.where(seen.any(-1, keepdim=True), total, torch.nan)
             sums = torch.where(seen.unsqueeze(1), paths, 0.0).sum(-1, keepdim=True)
             low, high = (sums.quantile(q, 1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-            within = torch.where(
-                total.isnan(), torch.nan, ((total >= low) & (total <= high)).float()
-            )
+            unknown = total.isnan() | (low == high)  # of what is certain no width can be told
+            within = torch.where(unknown, torch.nan, ((total >= low) & (total <= high)).float())
             parts = [
                 crps_ensemble(x, y, "fair", "none") for x, y in ((paths, target), (sums, total))
             ]
@@ -86,14 +91,21 @@ class HeldOutPaths:
         each, total, within = torch.cat(found, dim=1).nanmean(1).tolist()
         return each, total, within
 
+    def cost(self, losses: Losses, now: Losses, factor: float) -> float:
+        """What speaks against a factor: the losses with it, beside those without."""
+        loss = sum(x / y for x, y in zip(losses[:2], now[:2], strict=True)) / 2
+        miss = 0.0 if math.isnan(losses[2]) else abs(losses[2] - self.level)
+        price = (WIDER if factor > 1 else NARROWER) * math.log(factor) ** 2
+        return loss + MISS * miss + price / self.windows
+
 
 def held_out_spread(network: ResidualNetwork, held_out: Source, unit: Float[Tensor, " d"]) -> float:
     """How much wider than in training what the series share is to be drawn.
 
     By the CRPS of the series and of their sum in the held-out windows, each relative to what it is
-    now, and by how far the share of sums within their 90 % interval is from that: near its least
-    value the CRPS hardly tells one width from another. The fewer windows there are, the more the
-    factor must be worth.
+    now, and by how far the share of sums within their 90 % interval is from what it should be: near
+    its least value the CRPS hardly tells one width from another. The fewer windows there are, the
+    more the factor must be worth.
 
     Args:
         network: in evaluation; it draws as wide as is found then.
@@ -103,11 +115,11 @@ def held_out_spread(network: ResidualNetwork, held_out: Source, unit: Float[Tens
     paths, best = HeldOutPaths(network, held_out, unit), 1.0
     now = paths.losses(best) if paths.windows else (0.0, 0.0, 0.0)
     if 0 < min(now[:2]) < math.inf:
-        costs = {best: _cost(now, now, best, paths.windows)}
+        costs = {best: paths.cost(now, now, best)}
         for way in (FACTORS, FACTORS[::-1]):
             for factor in way[way.index(1.0) + 1 :]:  # away from 1 as long as it helps
-                costs[factor] = _cost(paths.losses(factor), now, factor, paths.windows)
-                if costs[factor] >= costs[best]:
+                costs[factor] = paths.cost(paths.losses(factor), now, factor)
+                if not costs[factor] < costs[best]:
                     break
                 best = factor
             if best != 1.0:
@@ -115,17 +127,3 @@ def held_out_spread(network: ResidualNetwork, held_out: Source, unit: Float[Tens
         logger.info("what the series share is drawn wider by %s: costs %s", best, costs)
     network.whitening.stretch(best)
     return best
-
-
-def _cost(losses: Losses, now: Losses, factor: float, windows: int) -> float:
-    """What speaks against a factor.
-
-    Args:
-        losses: with it.
-        now: without.
-        factor: itself.
-        windows: that were looked at.
-    """
-    loss = sum(x / y for x, y in zip(losses[:2], now[:2], strict=True)) / 2
-    price = (WIDER if factor > 1 else NARROWER) * math.log(factor) ** 2
-    return loss + MISS * abs(losses[2] - LEVEL) + price / windows

@@ -89,6 +89,28 @@ def test_a_horizon_of_a_normal_law_has_its_density():
     assert abs(expected).min() > 1
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.5])
+def test_of_a_path_it_is_given_what_the_path_was_given(factor):
+    """Whatever the width of what is drawn: vectors and conditions of an observed path."""
+    network, batch, _ = make(gaps=False, starts=(150, 171, 60), bound_samples=False)
+    network.eval()
+    e = torch.randn(300, 3, generator=torch.Generator().manual_seed(1))
+    network.whitening.fit(e + e[:, :1], torch.ones_like(e, dtype=torch.bool), 300)
+    network.whitening.stretch(factor)
+    past, window = network.pasts(batch), torch.arange(3)
+    w = network.innovation_paths(past, 1, torch.tensor([4, 5, 6]))
+    rnn, last, conditions = network.begin(past, window).rnn, past.w, []
+    for j in range(P):
+        h, rnn = network.read_step(past, window, last, rnn, torch.tensor([j]))
+        conditions.append(h)
+        last = w[:, j]
+    target = batch.target.clone()
+    target[:, -P:] = network.unrolled(past, w, batch).squeeze(1)
+    found = network.observed_horizon(batch._replace(target=target))
+    assert torch.allclose(found.x, w, atol=1e-4)
+    assert torch.allclose(found.h, torch.stack(conditions, 1), atol=1e-5)
+
+
 def without(batch, *gaps):
     """The batch with these steps of the horizon and series missing, and nonsense there."""
     target, observed = batch.target.clone(), batch.observed.clone()

@@ -108,6 +108,8 @@ def observed_residuals(network: "ResidualNetwork", batch: "Batch", limit: float)
     found = network.residuals(batch)
     observed, calendar = network.seen(batch)
     w = network.white(found.e, observed)
+    # within a path the RNN reads what was drawn, before it was drawn wider
+    w[:, c:] = drawn(drawn.complete(found.e[:, c:], observed[:, c:]))
     h, _ = network.encoder(network._inputs(calendar, w))
     observed, (loc, scale, _, e, spread) = observed[:, c:], (x[:, c:] for x in found)
     target = batch.target[:, -network.prediction_length :]
