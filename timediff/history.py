@@ -28,8 +28,9 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     """
     last = len(values) if last is None else last
     begin = len(values) - last - (season or 1)
-    seen = (~np.isnan(values)).any(1)
-    end = len(values) - int(seen[::-1].argmax())  # what comes later is a horizon
+    seen = (~np.isnan(values[-last:])).any(1)
+    # what comes after the last value is a horizon
+    end = len(values) - (int(seen[::-1].argmax()) if seen.any() else last)
     if begin > 0 and not np.isnan(values[begin:end]).any():
         values = values[begin:]  # nothing from further back is carried over a whole season
         end -= begin
@@ -44,7 +45,7 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     before, values = values[:whole], values[whole:]
     if season is not None and gaps.any():
         row, column, bridge = _bridges(table[:end], season)
-        values = _carry(values, max(1, season // 12))
+        values = _carry(values, _short(season))
         values[row - whole, column] = bridge  # none is before: these rows have no gap
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
@@ -71,9 +72,9 @@ def _bridges(values: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray, n
     inside = missing & np.logical_or.accumulate(~missing, axis=0)  # after the first value
     some = np.flatnonzero(inside.any(0))
     x, missing = values[:, some], missing[:, some]
-    length, time = len(x), np.arange(len(x), dtype=np.int32)[:, None]
-    before = np.maximum.accumulate(np.where(missing, np.int32(-1), time), axis=0)
-    row, column = np.nonzero(inside[:, some] & (time - before <= max(1, season // 12)))
+    length, before = len(x), _latest(missing)
+    near = np.arange(length)[:, None] - before <= _short(season)
+    row, column = np.nonzero(inside[:, some] & near)
     if not len(row):
         return row, column, values[row, column]
     change = np.diff(x, axis=0, prepend=np.nan)
@@ -106,11 +107,22 @@ def _carry(values: np.ndarray, limit: int | None = None) -> np.ndarray:
     missing = np.isnan(values)
     if not missing.any():
         return values
-    time = np.arange(len(values), dtype=np.int32).reshape(-1, *[1] * (values.ndim - 1))
-    last = np.maximum.accumulate(np.where(missing, np.int32(0), time), axis=0)
+    last = _latest(missing)
     if limit is not None:
+        time = np.arange(len(values), dtype=np.int32).reshape(-1, *[1] * (values.ndim - 1))
         last = np.where(time - last > limit, time, last)
     return np.take_along_axis(values, last, axis=0)
+
+
+def _latest(missing: np.ndarray) -> np.ndarray:
+    """Along the first axis, where the last value is that is not missing; 0 if there is none."""
+    time = np.arange(len(missing), dtype=np.int32).reshape(-1, *[1] * (missing.ndim - 1))
+    return np.maximum.accumulate(np.where(missing, np.int32(0), time), axis=0)
+
+
+def _short(season: int) -> int:
+    """Steps of a gap that is short beside a season."""
+    return max(1, season // 12)
 
 
 def long_means(

@@ -14,7 +14,8 @@ import torch
 
 from timediff.network import Batch, ResidualNetwork
 from timediff.network.residuals import ResidualPast
-from timediff.scores import crps_ensemble
+from timediff.scores import coverage, crps_ensemble
+from timediff.scores.combination import summed
 from timediff.types import Float, Tensor
 from timediff.validation import Source
 
@@ -42,6 +43,7 @@ class HeldOutPaths:
         unit: of each series; in these all series count alike.
 
     Attributes:
+        target: what was observed, ``(W, P, D)`` in units, NaN where nothing was.
         windows: those with an observation.
         level: the share of sums that is to be within an interval.
     """
@@ -51,18 +53,18 @@ class HeldOutPaths:
         p, d = network.prediction_length, network.target_dim
         most = max(LEAST_WINDOWS, min(WINDOWS, NUMBERS // (PATHS * p * d)))
         count = max(LEAST_PATHS, min(PATHS, MOST_NUMBERS // (LEAST_WINDOWS * p * d)))
-        # an interval between interpolated quantiles of so many paths holds that much of their law
-        self.level = LEVEL * (count - 1) / (count + 1)
+        self.level = LEVEL * (count - 1) / (count + 1)  # see coverage
         self.network, self.unit = network, unit
-        self.parts: list[tuple[Batch, Tensor, ResidualPast, Tensor]] = []
-        self.windows = 0
+        self.parts: list[tuple[ResidualPast, Tensor, Batch]] = []
+        targets = []
         for i, batch in enumerate(held_out.thinned(most).batches(BATCH)):
             assert isinstance(batch, Batch)
             past = network.pasts(batch)
             w = network.innovation_paths(past, count, i * BATCH + torch.arange(len(batch.target)))
-            target = torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit
-            self.windows += int((~target.isnan()).any(2).any(1).sum())
-            self.parts.append((batch._replace(rows=None), target, past, w))
+            self.parts.append((past, w, batch._replace(rows=None)))
+            targets.append(torch.where(batch.observed, batch.target, torch.nan)[:, -p:] / unit)
+        self.target = torch.cat(targets)
+        self.windows = int((~self.target.isnan()).any(2).any(1).sum())
 
     def losses(self, factor: float) -> Losses:
         """CRPS of the series and of their sum, and the share of sums within their interval.
@@ -70,26 +72,16 @@ class HeldOutPaths:
         The first two are infinite where a path is not finite; the last NaN where all is certain.
         """
         self.network.whitening.stretch(factor)
-        found: list[Tensor] = []
-        for batch, target, past, w in self.parts:
-            paths = self.network.unrolled(past, w, batch) / self.unit
-            seen = ~target.isnan()
-            if not paths.isfinite().all():  # they are not kept within any bounds yet
-                return math.inf, math.inf, 0.0
-            if not seen.any():
-                continue
-            total = torch.where(seen, target, 0.0).sum(-1, keepdim=True)
-            total = torch.where(seen.any(-1, keepdim=True), total, torch.nan)
-            sums = torch.where(seen.unsqueeze(1), paths, 0.0).sum(-1, keepdim=True)
-            low, high = (sums.quantile(q, 1) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-            unknown = total.isnan() | (low == high)  # of what is certain no width can be told
-            within = torch.where(unknown, torch.nan, ((total >= low) & (total <= high)).float())
-            parts = [
-                crps_ensemble(x, y, "fair", "none") for x, y in ((paths, target), (sums, total))
-            ]
-            found.append(torch.stack([x.flatten(1).nanmean(1) for x in (*parts, within)]))
-        each, total, within = torch.cat(found, dim=1).nanmean(1).tolist()
-        return each, total, within
+        paths = torch.cat([self.network.unrolled(*part) for part in self.parts]) / self.unit
+        if not paths.isfinite().all():  # they are not kept within any bounds yet
+            return math.inf, math.inf, math.nan
+        sums, totals = summed(paths, self.target)
+        each, total = (
+            float(crps_ensemble(x, y, "fair")) for x, y in ((paths, self.target), (sums, totals))
+        )
+        totals[sums.amin(1) == sums.amax(1)] = torch.nan  # of what is certain no width can be told
+        known = bool((~totals.isnan()).any())
+        return each, total, float(coverage(sums, totals, LEVEL)) if known else math.nan
 
     def cost(self, losses: Losses, now: Losses, factor: float) -> float:
         """What speaks against a factor: the losses with it, beside those without."""

@@ -399,8 +399,8 @@ class ResidualNetwork(TimeGradNetwork):
         count = len(w) // len(past.loc)
         window = torch.arange(len(w), device=w.device) // count
         residuals, values = w.new_zeros(len(w), self.target_dim, ORDER), []
-        for step in torch.arange(w.shape[1], device=w.device).split(1):
-            x, residuals = self._place(past, window, residuals, w[:, int(step)], step)
+        for j, step in enumerate(torch.arange(w.shape[1], device=w.device).split(1)):
+            x, residuals = self._place(past, window, residuals, w[:, j], step)
             values.append(x)
         return self._finish(torch.stack(values, dim=1).unflatten(0, (-1, count)), batch)
 
