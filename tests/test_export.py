@@ -336,7 +336,7 @@ def test_a_folder_of_another_format_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no readable exported model"):
         runner.Runner(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="has format 99, this runner reads 3"):
+    with pytest.raises(ValueError, match="has format 99, this runner reads 4"):
         runner.Runner(tmp_path)
 
 

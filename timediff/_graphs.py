@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from timediff.diffusion import Denoiser
+from timediff.diffusion import ConditionalDiffusion, Denoiser
 from timediff.diffusion.denoisers import WaveNet
 from timediff.diffusion.denoisers.base import step_embedding
 from timediff.errors import OptionError
@@ -95,20 +95,20 @@ class Condition(nn.Module):
 
 
 class Denoise(nn.Module):
-    """The denoiser at one step for all rows."""
+    """The prediction at one step for all rows."""
 
-    def __init__(self, denoiser: Denoiser):
+    def __init__(self, diffusion: ConditionalDiffusion):
         super().__init__()
-        self.denoiser = denoiser
+        self.diffusion = diffusion
 
     def forward(self, x: Tensor, k: Tensor, condition: Tensor) -> Tensor:
         """Of vectors ``[n, d]``, a step ``[1]`` and what :class:`Condition` says."""
-        net = self.denoiser
+        net = self.diffusion.denoiser
         if not isinstance(net, WaveNet):
-            return net.denoise(x, k, condition)
+            return self.diffusion.output(x, k, condition)
         # it goes on in parts of so many rows, which is of no use where their number is open
         embedding = net.step(step_embedding(k - 1, net.frequencies, 4.0, x.dtype))
-        return net._denoise(x, condition, embedding)
+        return self.diffusion.with_marginal(net._denoise(x, condition, embedding), x, k)
 
 
 def state_shape(network: TimeGradNetwork) -> tuple[int, int]:
@@ -142,7 +142,7 @@ def shared_graphs(network: TimeGradNetwork) -> dict[str, Graph]:
         ),
         "condition": Graph(Condition(denoiser), {"h": h}, {"h": row}, ["condition_of_h"]),
         "denoiser": Graph(
-            Denoise(denoiser),
+            Denoise(network.diffusion),
             {"x": x, "k": k, "condition": condition},
             {"x": row, "k": {}, "condition": row},
             ["prediction"],

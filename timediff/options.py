@@ -65,6 +65,10 @@ class Options:
         denoiser: ``"mlp"``, ``"wavenet"`` or a :class:`~timediff.diffusion.Denoiser`, which
             is copied.
         denoiser_options: keyword arguments of a named denoiser.
+        marginal_components: normal laws in a mixture that is fitted to single innovations of all
+            series. What is best for numbers with this law is added to what the denoiser predicts,
+            so that it need not learn heavy tails or peaks; 1 for the standard normal law, with
+            which nothing is added. Not without a prior.
         diff_steps: K, the number of noising steps.
         schedule: ``"linear"``, ``"cosine"``, ``"quadratic"``, ``"sigmoid"``, ``"constant"``,
             ``"jsd"`` or a :class:`~timediff.diffusion.NoiseSchedule`.
@@ -151,6 +155,7 @@ class Options:
     cond_dim: int | None = None
     denoiser: Plugin = "mlp"
     denoiser_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    marginal_components: int = 4
     diff_steps: int = 100
     schedule: Plugin = "cosine"
     beta_start: float = 1e-4
@@ -285,6 +290,7 @@ RANGES = [
     ("num_layers", 1, _MANY),
     ("dropout", 0.0, 0.99),
     ("cond_dim", 1, _MANY),
+    ("marginal_components", 1, _MANY),
     ("diff_steps", 1, _MANY),
     ("min_snr", 1e-6, float("inf")),
     ("variance_weight", 1e-12, float("inf")),

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 3  # of the manifest
+FORMAT = 4  # of the manifest
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
 from timediff.checkpoints import BestWeights, Curves, weights
+from timediff.diffusion.mixture import NormalMixture
 from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import Batch, Innovations, ResidualNetwork, RowBatch, TimeGradNetwork
@@ -63,6 +64,7 @@ class Training:
         self.curves = Curves()
         self.best_epochs: dict[str, int] = {}  # of each stage, 0 where its start was kept
         self.effects: Tensor | None = None  # of common factors; see CommonFactors.fit
+        self.normal = False  # whether single innovations are taken to be normal
         callbacks = trainer_kwargs.get("callbacks") or []
         self.callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         # as they are before they have seen anything
@@ -172,8 +174,28 @@ class Training:
         held = Innovations(*(part[:0] for part in pool))
         if len(self.held_out.windows):
             held = Pool.read(network, self._whole(self.held_out)).innovations(network, None)
+        if whiten:
+            self._fit_marginal(network, pool, held)
         train = PoolLoader(pool, size, self._diffusion_batches(network), self.generator)
         return train, PoolLoader(held, size)
+
+    def _fit_marginal(self, network: ResidualNetwork, pool: Innovations, held: Innovations) -> None:
+        """The law of single innovations, which the denoiser need not learn.
+
+        The normal one if it says more of those held out, now or when there were some.
+        """
+        marginal = network.diffusion.marginal
+        if marginal is None:
+            return
+        normal = law = NormalMixture.standard(marginal.components)
+        if not self.normal:
+            share = pool.observed.float().mean().item()
+            x, held_out = pool.w[pool.observed], held.w[held.observed]
+            law = NormalMixture.fit(x, len(law.weights), share * self.steps * network.target_dim)
+            logger.info("single innovations: %s", law)
+            worse = law.log_density(held_out).mean() < normal.log_density(held_out).mean()
+            self.normal = bool(worse)  # not where nothing is held out
+        marginal.set(normal if self.normal else law)
 
     def _read(self, network: ResidualNetwork, pick: Tensor) -> Pool:
         """Windows to train on, each with the effects of factors that were found without it."""

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from timediff.diffusion.denoisers import Denoiser, LearnedVariance
+from timediff.diffusion.mixture import MarginalLaw
 from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
 from timediff.diffusion.reverse import ReverseSteps, reverse_steps
 from timediff.diffusion.schedule import NoiseSchedule
@@ -44,6 +45,9 @@ class ConditionalDiffusion(nn.Module):
             ``"variational"``, ``"min_snr"``, ``"p2"`` or an object; the mean weight is 1.
         variance_weight: of the variational bound, in nats, from which a variance is learned, beside
             the error of the prediction (Nichol & Dhariwal 2021).
+        marginal: the law of single numbers, if it is known: what is best if they are independent is
+            added to what the network puts out, so that it need not learn this law; None for
+            nothing.
 
     Raises:
         OptionError: an unknown name, or a network that predicts epsilon or the score under a
@@ -58,6 +62,7 @@ class ConditionalDiffusion(nn.Module):
         loss: str = "l2",
         weighting: str | Weighting = "simple",
         variance_weight: float = 1e-3,
+        marginal: MarginalLaw | None = None,
     ):
         super().__init__()
         if loss not in LOSSES:
@@ -75,6 +80,7 @@ class ConditionalDiffusion(nn.Module):
         self.register_buffer("weights", weights, persistent=False)
         self.weights: Float[Tensor, "k 1"] | None
         self.variance_weight, self.reverse = variance_weight, reverse_steps(schedule)
+        self.marginal = marginal
 
     def _weights(self, weighting: Weighting) -> Float[Tensor, "k 1"] | None:
         """What the errors of the steps 1 .. K weigh beside the parameterization's own weight."""
@@ -116,7 +122,7 @@ class ConditionalDiffusion(nn.Module):
         alpha, sigma = self.schedule(k, x0.dtype)
         target = self.parameterization.target(x0, eps, alpha, sigma)
         x, condition = self.q_sample(x0, k, eps), self.denoiser.condition(h)
-        output = self.denoiser.denoise(x, k, condition)
+        output = self.output(x, k, condition)
         weight = self.parameterization.weight(alpha, sigma)
         if self.weights is not None:
             weight = weight * self.weights[k - 1].to(x0.dtype)
@@ -128,10 +134,33 @@ class ConditionalDiffusion(nn.Module):
         variance = steps.between(self.denoiser.fraction(x, k, condition))
         return loss + self.variance_weight * self.schedule.num_steps * steps.nats(error, variance)
 
+    def output(
+        self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], condition: object
+    ) -> Float[Tensor, "*b d"]:
+        """The prediction, in the words of the parameterization.
+
+        Args:
+            x: noisy data.
+            k: their step.
+            condition: ``denoiser.condition(h)``.
+        """
+        return self.with_marginal(self.denoiser.denoise(x, k, condition), x, k)
+
+    def with_marginal(
+        self, output: Float[Tensor, "*b d"], x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"]
+    ) -> Float[Tensor, "*b d"]:
+        """What the network put out, and what is known of single numbers."""
+        if self.marginal is None:
+            return output
+        alpha, sigma = self.schedule(k, x.dtype)
+        x0 = self.marginal(x, k)
+        eps = (x - alpha * x0) / sigma
+        return output + self.parameterization.target(x0, eps, alpha, sigma)
+
     def predict(self, x: Float[Tensor, "*b d"], k: int, condition: object) -> Prediction:
         """Clean data and noise in ``x`` at step k; ``condition`` is ``denoiser.condition(h)``."""
         step = torch.full((1,) * (x.ndim - 1), k, device=x.device)
-        output = self.denoiser.denoise(x, step, condition)
+        output = self.output(x, step, condition)
         alpha, sigma = self.schedule(step, x.dtype)
         to = self.parameterization
         return Prediction(to.to_x0(output, x, alpha, sigma), to.to_eps(output, x, alpha, sigma))

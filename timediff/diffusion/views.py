@@ -10,7 +10,6 @@ from typing import Any
 from timediff.diffusion.denoisers import Denoiser
 from timediff.diffusion.model import ConditionalDiffusion
 from timediff.diffusion.parameterization import PARAMETERIZATIONS, Parameterization
-from timediff.diffusion.schedule import NoiseSchedule
 from timediff.types import Float, Int, Tensor
 
 
@@ -18,35 +17,26 @@ class Translated(Denoiser):
     """A denoiser whose output is put into the words of another parameterization.
 
     Args:
-        inner: the network; shared, not copied.
-        schedule: signal and noise at each step.
-        spoken: what the network predicts.
+        inner: the model; shared, not copied.
         wanted: what this one predicts.
     """
 
-    def __init__(
-        self,
-        inner: Denoiser,
-        schedule: NoiseSchedule,
-        spoken: Parameterization,
-        wanted: Parameterization,
-    ):
+    def __init__(self, inner: ConditionalDiffusion, wanted: Parameterization):
         super().__init__()
-        self.inner, self.schedule = inner, schedule
-        self.spoken, self.wanted = spoken, wanted
+        self.inner, self.wanted = inner, wanted
 
     def condition(self, h: Float[Tensor, "*b h"]) -> Any:
         """That of the network."""
-        return self.inner.condition(h)
+        return self.inner.denoiser.condition(h)
 
     def denoise(
         self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"], condition: Any
     ) -> Float[Tensor, "*b d"]:
         """The network's prediction, translated by way of clean data and noise."""
-        output = self.inner.denoise(x, k, condition)
-        alpha, sigma = self.schedule(k, x.dtype)
-        x0 = self.spoken.to_x0(output, x, alpha, sigma)
-        eps = self.spoken.to_eps(output, x, alpha, sigma)
+        output = self.inner.output(x, k, condition)
+        alpha, sigma = self.inner.schedule(k, x.dtype)
+        x0 = self.inner.parameterization.to_x0(output, x, alpha, sigma)
+        eps = self.inner.parameterization.to_eps(output, x, alpha, sigma)
         return self.wanted.target(x0, eps, alpha, sigma)
 
 
@@ -71,7 +61,6 @@ def view(
             noise.
     """
     wanted = PARAMETERIZATIONS.build(parameterization)
-    denoiser = Translated(model.denoiser, model.schedule, model.parameterization, wanted)
-    seen = ConditionalDiffusion(denoiser, model.schedule, wanted)
+    seen = ConditionalDiffusion(Translated(model, wanted), model.schedule, wanted)
     seen.error = model.error
     return seen.train(model.training)

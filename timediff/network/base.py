@@ -17,6 +17,7 @@ from timediff.diffusion import (
     zero_terminal_snr,
 )
 from timediff.diffusion.denoisers import MLP, LearnedVariance
+from timediff.diffusion.mixture import MarginalLaw
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, TrainingBatch
 from timediff.network.encoder import Encoder
@@ -89,13 +90,16 @@ class TimeGradNetwork(nn.Module, ABC):
         if o.variance_weight is not None:
             denoiser = LearnedVariance(denoiser, MLP(**vectors, width=64, blocks=1))
         steps = {} if o.min_snr is None else {"most": o.min_snr}
+        schedule = zero_terminal_snr(schedule) if o.zero_terminal else schedule
+        known = o.prior and o.marginal_components > 1
         self.diffusion = ConditionalDiffusion(
             denoiser,
-            zero_terminal_snr(schedule) if o.zero_terminal else schedule,
+            schedule,
             o.parameterization,
             o.loss,
             WEIGHTINGS.build(o.weighting, **steps),
             o.variance_weight or 0.0,
+            MarginalLaw(schedule, o.marginal_components) if known else None,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.sampler.timesteps(self.diffusion)  # so that what does not go together is an error now
