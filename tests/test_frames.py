@@ -137,9 +137,9 @@ def test_days_without_weekends_in_sight_are_days():
     assert entry["start"].freqstr == "D"
 
 
-def test_business_hours_are_hours():
+def test_business_hours_are_hours_where_nothing_says_otherwise():
     frame = table("bh", start="2021-03-04 09:00")
-    (entry,) = from_wide(frame)
+    (entry,) = from_wide(frame.set_axis(pd.DatetimeIndex(frame.index, freq=None)))
     assert entry["start"].freqstr == "h"
     assert entry["target"].shape == (2, 6 * 24 + 8)
 
@@ -259,9 +259,9 @@ def test_one_wrong_year_does_not_fill_the_memory():
         from_wide(frame, freq="s")
 
 
-@pytest.mark.parametrize("freq", ["fortnight", "", "SME", "bh"])
+@pytest.mark.parametrize("freq", ["fortnight", "", "LWOM-XYZ", "-1B", "SMX-3"])
 def test_an_unusable_frequency_is_an_error(freq):
-    with pytest.raises(OptionError, match=freq or "freq"):
+    with pytest.raises(OptionError, match="freq="):
         from_wide(table(), freq=freq)
 
 

@@ -130,7 +130,7 @@ def test_time_zones_and_the_change_of_clocks(zone):
 ALIASES = [
     "ME", "MS", "BME", "BMS", "QE", "QS", "BQE", "QE-JAN", "QS-FEB", "YE", "YS", "YE-JUN", "BYE",
     "W", "W-SUN", "W-WED", "2W", "4W", "B", "C", "CBME", "CBMS", "D", "2D", "h", "6h", "15min",
-    "min", "30s", "s", "ms", "us", "90min", "36h", "2ME", "2QE",
+    "min", "30s", "s", "ms", "us", "90min", "36h", "2ME", "2QE", "SME", "SMS", "WOM-3FRI", "bh",
 ]  # fmt: skip
 
 
@@ -141,18 +141,6 @@ def test_every_frequency_goes_on_where_it_stopped(freq, given):
     found = only(pd.DataFrame({"a": np.arange(40.0)}, index[:40]), freq=freq if given else None)
     assert found["target"].shape == (1, 40) and not np.isnan(found["target"]).any()
     assert list(stamps_of(found["start"] + 40, 4, found["info"])) == list(index[40:])
-
-
-def test_custom_business_days():
-    days = pd.offsets.CustomBusinessDay(holidays=["2020-01-06"])
-    index = pd.date_range("2020-01-01", periods=40, freq=days)
-    for freq in (days, None):
-        found = only(pd.DataFrame({"a": 1.0}, index), freq=freq)
-        assert found["start"].freqstr == "B" and np.isnan(found["target"][0]).nonzero()[0] == [3]
-    week = pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu")
-    index = pd.date_range("2020-01-01", periods=40, freq=week)
-    found = only(pd.DataFrame({"a": 1.0}, index), freq=week)
-    assert found["start"].freqstr == "D" and np.nansum(found["target"]) == 40
 
 
 WRONG = {

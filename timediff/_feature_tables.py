@@ -73,10 +73,14 @@ def _read_dynamic(
     table = check_table(table, what)
     stamps, _, zone = read_clock(table.index, grid.freq)
     start, rows, layout = locate(stamps, grid.freq, labels=table.index)
-    if layout | zone != grid.layout:
+    layout |= zone
+    if layout != grid.layout:
+        own, theirs = (
+            dict(a.items() - b.items()) for a, b in ((layout, grid.layout), (grid.layout, layout))
+        )
         raise DataError(
-            f"{what} is stamped in another way than the table of the series: {layout | zone}, not "
-            f"{grid.layout}: give both the same time zone and phase"
+            f"{what} is stamped in another way than the table of the series: {own}, not {theirs}: "
+            "give both the same time zone and phase"
         )
     away = start.ordinal - grid.start.ordinal
     if away % grid.start.freq.n:

@@ -3,16 +3,19 @@
 pandas has two alphabets. Offsets (``ME``, ``QS-OCT``, ``h``) say which timestamps exist; periods
 (``M``, ``Q-SEP``, ``h``) number spans of time. Tables come in the first, GluonTS wants the second.
 Everything that knows about both is here, so that a forecast can be stamped the way its table was.
+Offsets without a period are counted by their open steps, see ``_calendars``.
 """
 
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.tseries.frequencies import to_offset
 
+from timediff._calendars import Calendar, calendar_of, check_multiple, describe, named
 from timediff.errors import DataError, OptionError
 
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
@@ -37,30 +40,30 @@ def period_alias(freq: str) -> str:
     """The period frequency in which a series of this frequency is counted: ``ME`` → ``M``.
 
     Raises:
-        OptionError: pandas does not know ``freq``, or has no period for it (``SME``, ``bh``, ...).
+        OptionError: pandas does not know ``freq``.
     """
-    return _period_alias(_offsets(freq)[0])
+    calendar = calendar_of(freq)
+    return _period_alias(_offsets(freq)[0]) if calendar is None else calendar.period
 
 
-def plain(freq: str | pd.offsets.BaseOffset) -> str:
-    """The alias of a frequency in whose periods a series can be counted.
+def text_of(freq: str | pd.offsets.BaseOffset) -> str:
+    """A frequency as text: an alias as it is, an offset as ``_calendars.describe`` writes it.
 
-    Custom business days and months become business days (days, if a weekend is worked on) and
-    business months: holidays are steps without a value.
+    Raises:
+        OptionError: an offset that cannot be counted.
     """
-    try:
-        offset = to_offset(freq)
-    except ValueError:
-        return str(freq)  # a period alias, or an error later
-    if offset.n != 1:
-        return str(freq) if isinstance(freq, str) else offset.freqstr
-    if isinstance(offset, pd.offsets.CustomBusinessDay):
-        return "D" if {"Sat", "Sun"} & set(str(offset.weekmask).split()) else "B"
-    if isinstance(offset, pd.offsets.CustomBusinessMonthEnd):
-        return "BME"
-    if isinstance(offset, pd.offsets.CustomBusinessMonthBegin):
-        return "BMS"
-    return str(freq) if isinstance(freq, str) else offset.freqstr
+    return freq if isinstance(freq, str) else describe(freq)
+
+
+def frequency(entry: Mapping[str, Any]) -> str:
+    """The frequency by which the table of an entry was read."""
+    return str((entry.get("info") or {}).get("freq", entry["start"].freqstr))
+
+
+def model_frequency(entry: Mapping[str, Any]) -> str:
+    """The frequency of a model of an entry: its calendar, or what its periods are."""
+    freq = frequency(entry)
+    return entry["start"].freqstr if calendar_of(freq) is None else freq
 
 
 def infer(stamps: pd.DatetimeIndex) -> str:
@@ -75,7 +78,7 @@ def infer(stamps: pd.DatetimeIndex) -> str:
     if len(stamps) < 2:
         raise DataError(f"cannot infer a frequency from {len(stamps)} timestamp(s): give freq=")
     alias = pd.infer_freq(stamps) if len(stamps) > 2 else None
-    if alias is not None and _has_period(alias):
+    if alias is not None and alias != "bh":  # pandas does not look when the business opens
         return alias
     step = most_common_step(stamps)
     candidates = [c for low, high, cs in _CALENDAR if low <= step.days <= high for c in cs]
@@ -99,6 +102,8 @@ def most_common_step(stamps: pd.DatetimeIndex) -> pd.Timedelta:
 
 def is_subdaily(freq: str) -> bool:
     """Whether the frequency is a fixed step shorter than a day (minutes, hours, ...)."""
+    if calendar_of(freq) is not None:
+        return False
     offset = _offsets(freq)[0]
     return isinstance(offset, pd.offsets.Tick) and pd.Timedelta(offset) < _DAY
 
@@ -122,11 +127,21 @@ def locate(
         OptionError: ``freq`` is no frequency.
     """
     labels = index if labels is None else labels
+    calendar = calendar_of(freq)
     if isinstance(index, pd.PeriodIndex):
         ordinals, n, info, alias = index.asi8, index.freq.n, {}, index.freqstr
         if period_alias(freq) != alias:
-            raise DataError(f"the index has periods of frequency {alias!r}, freq= says {freq!r}")
+            raise DataError(
+                f"the index has periods of frequency {alias!r}, freq= says {named(freq)!r}"
+                + ("" if calendar is None else ": give it timestamps (.to_timestamp)")
+            )
         start, bad = index[0], np.zeros(len(index), bool)
+    elif calendar is not None:
+        ordinals, phases = _opened(index, calendar, labels)
+        phase, n = pd.Timedelta(_mode(phases)), calendar.offset.n
+        bad = phases != phase.value
+        start = pd.Period(ordinal=int(ordinals[0]), freq=calendar.period)
+        info = {"freq": calendar.text} | ({"phase": str(phase)} if phase else {})
     else:
         offset, ordinals, phases = _layout(index, freq)
         phase, n, alias = pd.Timedelta(_mode(phases)), offset.n, _period_alias(offset)
@@ -139,8 +154,10 @@ def locate(
     bad |= ordinals % n != _mode(ordinals % n)
     if bad.any():
         raise DataError(
-            f"timestamp {labels[int(bad.argmax())]} is not on the grid of frequency {freq!r}: "
-            "resample the table, give another freq=, or give it a PeriodIndex (.to_period)"
+            f"timestamp {labels[int(bad.argmax())]} is not on the grid of frequency "
+            f"{named(freq)!r}: "
+            "resample the table, give another freq="
+            + (", or give it a PeriodIndex (.to_period)" if calendar is None else "")
         )
     rows = (ordinals - ordinals[0]) // n
     repeated = np.flatnonzero(np.diff(rows) == 0)
@@ -154,6 +171,11 @@ def timestamps(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Dateti
 
     Without ``freq`` in ``info`` (the table had periods) each period is stamped with its start.
     """
+    calendar = _calendar(info)
+    if calendar is not None:
+        ordinals = start.ordinal + start.freq.n * np.arange(length)
+        phase = pd.Timedelta(info.get("phase", 0)).value
+        return pd.DatetimeIndex(calendar.times(ordinals, phase))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         ordinals = start.ordinal + start.freq.n * np.arange(length)
@@ -175,6 +197,54 @@ def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Datetim
     return stamps
 
 
+def clock_info(info: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What pictures need of ``info``: nothing of periods, of a calendar how it is stamped.
+
+    ``timestamps`` then gives where periods begin, or the times of the calendar, without a zone.
+    """
+    if _calendar(info) is None:
+        return {}
+    return {key: value for key, value in (info or {}).items() if key in ("freq", "phase")}
+
+
+def clock(start: pd.Period, length: int, info: Mapping[str, Any] | None) -> pd.Index:
+    """What calendar features are read from: these periods, or the times of a calendar."""
+    if _calendar(info) is not None:
+        return timestamps(start, length, dict(info or {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return pd.period_range(start, periods=length, freq=start.freq)
+
+
+def step_name(start: pd.Period, info: Mapping[str, Any] | None) -> str:
+    """The time of a step for a message: by the calendar and in the time zone of its table."""
+    if "tz" in (info or {}) or _calendar(info) is not None:
+        return str(stamps_of(start, 1, dict(info or {}))[0])
+    return str(start)
+
+
+def _calendar(info: Mapping[str, Any] | None) -> Calendar | None:
+    return calendar_of((info or {}).get("freq", ""))
+
+
+def _opened(
+    index: pd.DatetimeIndex, calendar: Calendar, labels: pd.Index
+) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each open step, and how far into it a timestamp is, in nanoseconds.
+
+    Raises:
+        DataError: the calendar is closed at one of them.
+    """
+    ordinals, phases, closed = calendar.count(index.as_unit("ns").asi8)
+    if closed.any():
+        raise DataError(
+            f"timestamp {labels[int(closed.argmax())]} is no open step of "
+            f"{named(calendar.text)!r}: leave its row out, or give freq= with a calendar that is "
+            "open then"
+        )
+    return ordinals, phases
+
+
 def _offsets(freq: str) -> list[pd.offsets.BaseOffset]:
     """The layouts a frequency may mean: one for an offset alias, several for a bare period."""
     match = re.fullmatch(r"(\d*)([A-Za-z]+)(?:-([A-Z]{3}))?", freq)
@@ -193,9 +263,11 @@ def _offsets(freq: str) -> list[pd.offsets.BaseOffset]:
             for kind, month in kinds
         ]
     try:
-        return [to_offset(n) for n in names]
+        offsets = [to_offset(n) for n in names]
     except ValueError as error:
         raise OptionError(f"freq={freq!r} is no frequency pandas knows") from error
+    check_multiple(offsets[0])
+    return offsets
 
 
 def _period_alias(offset: pd.offsets.BaseOffset) -> str:
@@ -216,14 +288,6 @@ def _period_alias(offset: pd.offsets.BaseOffset) -> str:
             "s, min, h, D, B, W, MS, ME, QS, QE, YS, YE or a multiple of it"
         ) from error
     return alias
-
-
-def _has_period(alias: str) -> bool:
-    try:
-        period_alias(alias)
-    except OptionError:
-        return False
-    return True
 
 
 def _layout(

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from timediff._frequency import infer, is_subdaily, most_common_step
-from timediff.errors import DataError
+from timediff._calendars import calendar_of
+from timediff._frequency import infer, is_subdaily, most_common_step, text_of
+from timediff.errors import DataError, OptionError
 
 DIALECTS = {
     "id_column": ("unique_id", "item_id"),
@@ -51,6 +52,7 @@ def read_clock(
     """The index without time zone, its frequency, and what brings the zone back."""
     if isinstance(index, pd.PeriodIndex):
         return index, index.freqstr if freq is None else freq, {}
+    freq = own_calendar(index) if freq is None else freq
     if index.tz is None:
         return index, infer(index) if freq is None else freq, {}
     utc, local = index.tz_convert("UTC").tz_localize(None), index.tz_localize(None)
@@ -62,6 +64,18 @@ def read_clock(
     clock = utc if subdaily else local
     freq = infer(clock) if freq is None else freq
     return clock, freq, {"tz": _zone(index.tz), "clock": "utc" if subdaily else "local"}
+
+
+def own_calendar(index: pd.Index | None) -> str | None:
+    """The frequency of an index if it is a calendar, which its timestamps do not tell."""
+    offset = getattr(index, "freq", None)
+    if offset is None:
+        return None
+    try:
+        freq = text_of(offset)
+    except OptionError:
+        return None  # its timestamps may tell
+    return None if calendar_of(freq) is None else freq
 
 
 def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:

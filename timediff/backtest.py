@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._frequency import model_frequency
 from timediff.baselines import simple_forecasts
 from timediff.errors import DataError, OptionError
 from timediff.histories import Entry
@@ -164,9 +165,8 @@ class Backtest:
 
         first = [i for i, f in enumerate(self.forecasts) if f.name == self.forecasts[0].name]
         drawn = [self.forecasts[i].to_gluonts() for i in first]
-        columns = self.forecasts[0].columns
         parts = [
-            pd.DataFrame(self.actuals[i], f.index.to_timestamp(), columns)
+            pd.DataFrame(self.actuals[i], self.forecasts[i].plain_index, f.columns)
             for i, f in zip(first, drawn, strict=True)
         ]
         target = pd.concat(parts)
@@ -247,7 +247,7 @@ def run_backtest(
         inputs = [entry for _, entry in known]
         shortest = min(entry["target"].shape[1] for entry in inputs)
         for name, forecast in simple_forecasts(
-            inputs[0]["start"].freqstr, horizon, shortest
+            model_frequency(inputs[0]), horizon, shortest
         ).items():
             try:
                 paths = forecast.predict(inputs, num_samples, 0 if seed is None else seed)

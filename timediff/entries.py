@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
-from timediff._frequency import period, period_alias, stamps_of
+from timediff._calendars import calendar_of, named
+from timediff._frequency import (
+    frequency,
+    model_frequency,
+    period,
+    period_alias,
+    step_name,
+)
 from timediff.errors import DataError
 from timediff.features import Features, read_features
 
@@ -41,16 +48,13 @@ class Panel:
         return f"series {column}" + (f" of {self.item_id!r}" if self.item_id else "")
 
     def when(self, step: int) -> str:
-        """The time of a step for a message, in the time zone of its table."""
-        info = self.info or {}
-        if "tz" in info:
-            return str(stamps_of(self.start + step, 1, info)[0])
-        return str(self.start + step)
+        """The time of a step for a message, as its table stamps it."""
+        return step_name(self.start + step, self.info)
 
     @property
     def title(self) -> str:
         """A name of the entry for a message."""
-        return repr(self.item_id) if self.item_id else f"the entry that starts at {self.start}"
+        return repr(self.item_id) if self.item_id else f"the entry that starts at {self.when(0)}"
 
     def check_observed(self) -> None:
         """Raise a DataError if a series has no observation at all."""
@@ -81,7 +85,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
     for field in (FieldName.START, FieldName.TARGET):
         if field not in entry:
             raise DataError(f"{name} has no field {field!r}: give a start and a target")
-    start = _start(entry[FieldName.START], name, freq)
+    start = _start(entry, name, freq)
     try:
         target = np.asarray(entry[FieldName.TARGET])
         if target.dtype != np.float32:
@@ -114,23 +118,33 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
     if len(bad):
         time, column = map(int, bad[0])
         raise DataError(
-            f"{panel.name(column)} has the value {panel.values[time, column]} at {start + time}, "
-            "which is infinite in single precision: replace it by NaN if it is missing"
+            f"{panel.name(column)} has the value {panel.values[time, column]} at "
+            f"{panel.when(time)}, which is infinite in single precision: replace it by NaN if it "
+            "is missing"
         )
     features = read_features(entry, panel.title, start, *single.shape)
     return dataclasses.replace(panel, values=single, features=features)
 
 
-def _start(start: Any, name: str, freq: str) -> pd.Period:
+def _start(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:
+    start, calendar = entry[FieldName.START], calendar_of(freq)
     if not isinstance(start, pd.Period):
+        if calendar is not None:
+            raise DataError(
+                f"the start of {name}, {start!r}, does not count the steps of {named(freq)!r}: "
+                "make the entry with timediff.from_wide"
+            )
         try:
             return period(start, period_alias(freq))
         except (TypeError, ValueError) as error:
             raise DataError(f"the start of {name}, {start!r}, is not a point in time") from error
     expected = period("2000-01-01", period_alias(freq)).freq
-    if start.freq != expected:
+    own = calendar_of(frequency(entry))
+    kinds = [None if one is None else one.kind for one in (own, calendar)]
+    if start.freq != expected or kinds[0] != kinds[1]:
+        theirs = expected.freqstr if calendar is None else named(freq)
         raise DataError(
-            f"{name} has frequency {start.freqstr!r}, but the model {expected.freqstr!r}: "
+            f"{name} has frequency {named(model_frequency(entry))!r}, but the model {theirs!r}: "
             "resample the data, or make the model with their freq"
         )
     return start

@@ -15,6 +15,7 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
+from timediff._calendars import named
 from timediff.checkpoints import check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
@@ -161,8 +162,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             spec = from_predictor.spec
             if (spec.freq, spec.prediction_length) != (self.freq, self.prediction_length):
                 raise OptionError(
-                    f"the predictor forecasts {spec.prediction_length} steps of {spec.freq!r}, "
-                    f"this estimator {self.prediction_length} of {self.freq!r}"
+                    f"the predictor forecasts {spec.prediction_length} steps of "
+                    f"{named(spec.freq)!r}, this estimator {self.prediction_length} of "
+                    f"{named(self.freq)!r}"
                 )
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")

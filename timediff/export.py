@@ -25,6 +25,7 @@ import torch
 
 import timediff
 from timediff import runner
+from timediff._calendars import calendar_of, named
 from timediff._chain import record
 from timediff._frequency import period, period_alias
 from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
@@ -139,6 +140,11 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
     if predictor.spec.features:
         raise OptionError("a model with features cannot be exported: train one without")
+    if calendar_of(predictor.spec.freq) is not None:
+        raise OptionError(
+            f"a model of the calendar {named(predictor.spec.freq)!r} cannot be exported: the "
+            "runner knows no open days; train one of a frequency with periods, such as 'B'"
+        )
     if isinstance(predictor.network.diffusion.denoiser, LearnedVariance):
         raise OptionError(
             "a model that has learned a variance cannot be exported: train one without "

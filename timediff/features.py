@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
+from timediff._frequency import step_name
 from timediff.errors import DataError
 
 KNOWN = FieldName.FEAT_DYNAMIC_REAL
@@ -102,7 +103,7 @@ def read_features(
     )
     for field in fields:
         if field != CATEGORY:
-            _check_numbers(features, field, title, start)
+            _check_numbers(features, field, title, start, info)
     return features
 
 
@@ -136,14 +137,16 @@ def _array(value: Any, field: str, title: str, length: int, width: int) -> np.nd
     return array[..., :length] if field == PAST else array
 
 
-def _check_numbers(features: Features, field: str, title: str, start: pd.Period) -> None:
+def _check_numbers(
+    features: Features, field: str, title: str, start: pd.Period, info: Mapping[str, Any]
+) -> None:
     """Raise a DataError where a value is infinite, or one that does not change is missing."""
     values = features.field(field)
     assert values is not None
     bad = np.argwhere(~np.isfinite(values) if field == REAL else np.isinf(values))
     if len(bad):
         time, series, number = map(int, bad[0])
-        when = "" if field == REAL else f" at {start + time}"
+        when = "" if field == REAL else f" at {step_name(start + time, info)}"
         value = values[time, series, number]
         raise DataError(
             f"{features.name(field, number, series)} of {title} is {value}{when}: "

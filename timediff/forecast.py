@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
+from timediff._frequency import clock_info, stamps_of
+
 
 class JointForecast(SampleForecast):
     """Joint sample paths of several series.
@@ -16,6 +18,14 @@ class JointForecast(SampleForecast):
     Attributes:
         samples: ``(S, P, D)``, or ``(S, P)`` for a dataset whose targets have one axis.
     """
+
+    @property
+    def index(self) -> pd.PeriodIndex | pd.DatetimeIndex:  # type: ignore[override]
+        """The periods of the horizon; of a calendar that has none, its timestamps."""
+        info = self.info or {}
+        if clock_info(info):
+            return stamps_of(self.start_date, self.prediction_length, info)
+        return super().index
 
     @property
     def columns(self) -> list[Any]:

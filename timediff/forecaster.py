@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from timediff._frequency import plain
+from timediff._calendars import named
+from timediff._frequency import frequency, model_frequency, text_of
 from timediff.backtest import Backtest, cut, run_backtest
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.estimator import TimeGradEstimator
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, extended
-from timediff.later import Kept, frequency, scenarios
+from timediff.later import Kept, scenarios
 from timediff.predictor import TimeGradPredictor
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, Names, Reading, read
@@ -38,7 +39,9 @@ class Forecaster:
 
     Args:
         horizon: steps to forecast.
-        freq: pandas frequency of the data; inferred from their timestamps if None.
+        freq: pandas frequency of the data, an alias or an offset, such as
+            ``pd.offsets.CustomBusinessDay(holidays=...)``; if None, that of the index where it is a
+            calendar, else inferred from the timestamps.
         preset: ``"default"``, ``"fast"``, ``"best"`` or ``"paper"``.
         seed: of the training, and of the paths unless ``predict`` is told another; the same seed
             gives the same numbers. None for fresh ones each time.
@@ -67,7 +70,7 @@ class Forecaster:
         verbose: bool = False,
         **options: Any,
     ):
-        self.freq = None if freq is None else plain(freq)
+        self.freq = None if freq is None else text_of(freq)
         self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
         self.device, self.verbose, self.options = device, verbose, options
         self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
@@ -130,7 +133,7 @@ class Forecaster:
         )
         first = next(iter(reading.entries.values()))
         if self.freq is None:
-            self._say(f"the frequency is {frequency(first)!r}, as the timestamps tell")
+            self._say(f"the frequency is {named(frequency(first))!r}, as the timestamps tell")
         columns = first["info"]["columns"]
         history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
         predictor = self._train(list(history.values()))
@@ -172,7 +175,7 @@ class Forecaster:
     def _train(
         self, entries: list[Entry], start: TimeGradPredictor | None = None
     ) -> TimeGradPredictor:
-        estimator = self._estimator(entries[0]["start"].freqstr)
+        estimator = self._estimator(model_frequency(entries[0]))
         with quiet(not self.verbose):
             if start is not None:
                 return estimator.train_from(start, entries)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import Forecast
 
+from timediff._calendars import named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import locate, plain, stamps_of, timestamps
+from timediff._frequency import locate, stamps_of, text_of, timestamps
 from timediff._tables import (
     check_pairs,
     check_table,
@@ -46,8 +47,9 @@ def from_wide(
 
     Args:
         frame: ``DatetimeIndex`` or ``PeriodIndex`` × one numeric column per series. Not changed.
-        freq: pandas offset or period alias; by default inferred, gaps or not. Custom business days
-            are counted as business days, their holidays are missing.
+        freq: pandas offset or alias, or a period alias; by default that of the index where it is a
+            calendar (custom business days, ...), else inferred, gaps or not. Of a calendar only
+            open steps are counted; what it closes has no row.
         item_id: name of the entry.
         known: features that are known ahead, one a column, stamped like the table and going on
             ``prediction_length`` steps beyond its end to forecast from there; of each series with
@@ -62,19 +64,19 @@ def from_wide(
         ``info["features"]`` those of the features.
 
     Raises:
-        DataError: no data; a timestamp twice or off the grid; a value that is no finite number; a
-            table of features lacks a row or a series, or has one that is not known.
+        DataError: no data; a timestamp twice, off the grid or closed; a value that is no finite
+            number; a table of features lacks a row or a series, or has one that is not known.
         OptionError: ``freq`` is no frequency.
     """
     frame = check_table(frame, "the table")
-    stamps, freq, info = read_clock(frame.index, None if freq is None else plain(freq))
+    stamps, freq, info = read_clock(frame.index, None if freq is None else text_of(freq))
     start, rows, layout = locate(stamps, freq, labels=frame.index)
     length, width = int(rows[-1]) + 1, len(frame.columns)
     if length > 1000 * len(frame) and length * width > 10**8:
         gap = int(np.diff(rows).argmax())
         raise DataError(
-            f"{len(frame)} rows would become {length} of frequency {freq!r}: there is nothing "
-            f"between {frame.index[gap]} and {frame.index[gap + 1]}. Is a timestamp wrong?"
+            f"{len(frame)} rows would become {length} of frequency {named(freq)!r}: there is "
+            f"nothing between {frame.index[gap]} and {frame.index[gap + 1]}. Is a timestamp wrong?"
         )
     target = np.full((width, length), np.nan, dtype=np.float32)
     for i, label in enumerate(frame.columns):

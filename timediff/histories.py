@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
+from timediff._frequency import frequency, model_frequency, step_name
 from timediff.errors import DataError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide
@@ -71,16 +73,19 @@ def extended(history: Entry, new: Entry) -> Entry:
         DataError: the rows have another frequency, or lie on another grid.
     """
     start = history["start"]
-    if new["start"].freq != start.freq:
+    theirs, own = model_frequency(new), model_frequency(history)
+    if new["start"].freq != start.freq or (theirs != own and calendar_of(own) is not None):
         raise DataError(
-            f"the new rows have frequency {new['start'].freqstr!r}, the history {start.freqstr!r}"
+            f"the new rows have frequency {named(theirs)!r}, the history {named(own)!r}"
+            + (", of other days" if named(theirs) == named(own) else "")
         )
     if new["info"].get("clock") != history["info"].get("clock"):
         zones = [entry["info"].get("tz", "none") for entry in (new, history)]
         raise DataError(f"the new rows have the time zone {zones[0]}, the history {zones[1]}")
     offset, off_grid = divmod(new["start"].ordinal - start.ordinal, start.freq.n)
     if off_grid or new["info"].get("phase") != history["info"].get("phase"):
-        raise DataError(f"the new rows start at {new['start']}, between the steps of the history")
+        first = step_name(new["start"], new["info"])
+        raise DataError(f"the new rows start at {first}, between the steps of the history")
     before = max(0, -offset)
     target = _merged(history["target"], new["target"], before, before + offset)
     joined = {**history, "start": start - before, "target": target}
@@ -143,7 +148,7 @@ def with_features(
         start=entry["start"],
         rows=np.array([], dtype=int),
         length=entry["target"].shape[1],
-        freq=info.get("freq", entry["start"].freqstr),
+        freq=frequency(entry),
         layout=layout,
         columns=info["columns"],
     )

@@ -80,8 +80,8 @@ def _longer(
         more = pd.period_range(index.max(), periods=periods + 1, freq=index.freq)[1:]
     else:
         freq = index.freqstr or (infer(_plain(index)) if len(index) > 1 else "D")
-        more = pd.date_range(index.max(), periods=periods + 1, freq=freq)[1:]
-    if not is_subdaily(freq) and freq not in ("D", "B", "C"):
+        more = pd.date_range(index.max(), periods=periods + 1, freq=index.freq or freq)[1:]
+    if not is_subdaily(freq) and freq not in ("D", "B", "C", "bh", "cbh"):
         raise OptionError(f"steps of {freq!r} are longer than a day: a holiday is a day of them")
     return index.append(more) if periods else index
 

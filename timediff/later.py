@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from timediff._calendars import calendar_of
+from timediff._frequency import frequency
+from timediff._tables import own_calendar
 from timediff.errors import DataError
 from timediff.features import KNOWN, PAST
 from timediff.histories import Entry, with_features
@@ -51,8 +54,11 @@ class Kept:
         else:
             columns = {}
         freq = self.freq
-        if rows and freq is None and self.entries:
-            freq = frequency(next(iter(self.entries.values())))
+        if freq is None and self.entries:
+            own = frequency(next(iter(self.entries.values())))
+            told = any(own_calendar(getattr(table, "index", None)) for table in tables)
+            if rows or (calendar_of(own) is not None and not told):
+                freq = own
         return read(data, freq=freq, features=features, **columns)
 
     def _feature_names(self, field: str) -> list[str]:
@@ -93,11 +99,6 @@ class Kept:
             raise DataError(f"future: series {series!r} has two rows at {when}")
         wide = long.set_index([time, ids])[features].unstack(ids)
         return wide.set_axis(pd.DatetimeIndex(wide.index), axis=0)
-
-
-def frequency(entry: Entry) -> str:
-    """The pandas frequency of an entry."""
-    return str(entry["info"].get("freq", entry["start"].freqstr))
 
 
 def scenarios(

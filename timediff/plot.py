@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
+from timediff._frequency import clock_info, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
 
@@ -134,21 +135,26 @@ def _observed(
     forecasts: list[SampleForecast], history: Any, target: Any, names: list[str], length: int
 ) -> pd.DataFrame | None:
     """What was observed, ``(time, D)``, from shortly before the first forecast to the last."""
-    start, end = forecasts[0].start_date, max(f.index[-1] for f in forecasts)
-    first, last = start.to_timestamp(), end.to_timestamp()
+    first, last = _times(forecasts[0])[0], max(_times(f)[-1] for f in forecasts)
     parts = []
     if history is not None:
-        table = _table(history, names, "history", forecasts[0].freq)
+        table = _table(history, names, "history", forecasts[0])
         parts.append(table[table.index < first].iloc[-length:] if length else table[:0])
     if target is not None:
-        table = _table(target, names, "target", forecasts[0].freq)
+        table = _table(target, names, "target", forecasts[0])
         parts.append(table[(table.index >= first) & (table.index <= last)])
         if parts[-1].empty:
-            raise DataError(f"target has no time between {start} and {end}, the forecasts' span")
+            raise DataError(f"target has no time between {first} and {last}, the forecasts' span")
     return pd.concat(parts) if parts else None
 
 
-def _table(table: Any, names: list[str], role: str, freq: Any) -> pd.DataFrame:
+def _times(forecast: SampleForecast, length: int | None = None) -> pd.DatetimeIndex:
+    """Where the steps of a forecast, or so many from its first on, are drawn."""
+    length = forecast.prediction_length if length is None else length
+    return timestamps(forecast.start_date, length, clock_info(forecast.info))
+
+
+def _table(table: Any, names: list[str], role: str, forecast: SampleForecast) -> pd.DataFrame:
     frame = table.to_frame() if isinstance(table, pd.Series) else table
     labels = [str(name) for name in frame.columns]
     if set(names) <= set(labels):
@@ -156,11 +162,15 @@ def _table(table: Any, names: list[str], role: str, freq: Any) -> pd.DataFrame:
     elif len(labels) != len(names):
         raise DataError(f"{role} has {len(labels)} columns, the forecast {len(names)} series")
     index = frame.index
-    if isinstance(index, pd.DatetimeIndex):  # by period: a month is the same by its start or end
-        index = index.tz_localize(None).to_period(freq)
-    if not isinstance(index, pd.PeriodIndex):
+    if not isinstance(index, pd.DatetimeIndex | pd.PeriodIndex):
         raise DataError(f"{role} needs a DatetimeIndex or PeriodIndex, not {type(index).__name__}")
-    return frame.set_axis(names, axis=1).set_axis(index.to_timestamp()).sort_index()
+    if isinstance(index, pd.DatetimeIndex):
+        index = index.tz_localize(None)
+        if not clock_info(forecast.info):  # by period: a month is the same by its start or end
+            index = index.to_period(forecast.freq)
+    if isinstance(index, pd.PeriodIndex):
+        index = index.to_timestamp()
+    return frame.set_axis(names, axis=1).set_axis(index).sort_index()
 
 
 def _axes(axes: Any, count: int) -> tuple[Any, list[Any]]:
@@ -195,10 +205,10 @@ def _panel(
             zorder=4,
         )
     for forecast, samples in zip(forecasts, paths, strict=True):
-        index = forecast.index.to_timestamp()
+        index = _times(forecast)
         time, drawn = index.to_numpy(), samples
         if len(time) == 1:  # a single step has no width: give it two thirds of one
-            third = ((forecast.start_date + 1).to_timestamp() - index[0]).to_timedelta64() / 3
+            third = np.diff(_times(forecast, 2).to_numpy())[0] / 3
             time, drawn = time[0] + np.array([-1, 1]) * third, samples.repeat(2, axis=1)
         for level, color in BANDS.items():
             low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)

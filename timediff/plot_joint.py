@@ -100,7 +100,7 @@ def plot_total(
         alone = forecast.with_samples(np.repeat(forecast.actuals(actuals)[None], 2, 0))
         target = alone.aggregate({"": forecast.columns} if groups is None else groups).samples[0]
     figure, axes = _figure(len(total.columns), 2, "plot_total")
-    stamps = total.to_gluonts().index.to_timestamp()
+    stamps = total.plain_index
     for i, (name, row) in enumerate(zip(total.columns, axes, strict=True)):
         part = total[name]
         observed = None if target is None else pd.DataFrame(target[:, [i]], stamps, [name])
@@ -149,6 +149,6 @@ def _times(forecast: "Forecast", length: int) -> tuple[np.ndarray, pd.DataFrame 
     """Stamps of the horizon, and the end of the history, by the clock of its periods."""
     past = forecast.plain_history()
     return (
-        forecast.to_gluonts().index.to_timestamp().to_numpy(),
+        forecast.plain_index.to_numpy(),
         None if past is None or not length else past.iloc[-length:],
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from timediff._frequency import stamps_of
+from timediff._frequency import clock_info, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
@@ -78,11 +78,20 @@ class Forecast:
         """The last timestamp before the horizon."""
         return stamps_of(self.start - 1, 1, self.info)[0]
 
+    @property
+    def plain_index(self) -> pd.DatetimeIndex:
+        """The horizon by the clock that its periods count: no zone, no phase.
+
+        Of a calendar whose open steps are counted, its own times, without a zone.
+        """
+        return timestamps(self.start, self.samples.shape[1], clock_info(self.info))
+
     def plain_history(self) -> pd.DataFrame | None:
-        """The history, if it is kept, by the clock that its periods count: no zone, no phase."""
+        """The history, if it is kept, by the clock of :attr:`plain_index`."""
         if self.history is None:
             return None
-        return to_wide({**self.history, "info": {"columns": self.columns}})
+        info = {**clock_info(self.info), "columns": self.columns}
+        return to_wide({**self.history, "info": info})
 
     # -- tables ------------------------------------------------------------------------------
 
@@ -343,8 +352,7 @@ class Forecast:
 
         options.setdefault("history", self.plain_history())
         if actuals is not None:
-            stamps = stamps_of(self.start, self.samples.shape[1], {})
-            options["target"] = pd.DataFrame(self.actuals(actuals), stamps, self.columns)
+            options["target"] = pd.DataFrame(self.actuals(actuals), self.plain_index, self.columns)
         return fan_chart(self.to_gluonts(), **options)
 
     def plot_paths(self, n: int = 3, **options: Any) -> "matplotlib.figure.Figure":

@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 import torch
 
+from timediff._calendars import calendar_of, named
 from timediff._frequency import period, stamps_of
 from timediff.errors import SavedModelError, TimediffError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
@@ -141,6 +142,7 @@ def _entry(group: dict[str, Any], number: int, tensors: dict[str, np.ndarray]) -
     fields = {f: tensors[f"{number}.{f}"] for f in FIELDS if f"{number}.{f}" in tensors}
     ordinal, freq = group["start"]
     start = pd.Period(ordinal=ordinal, freq=period("2000-01-01", freq).freq)
+    calendar_of(group["info"].get("freq", ""))  # one that cannot be read is an error now
     return {
         "start": start,
         **fields,
@@ -160,7 +162,7 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
         "# A forecaster of timediff",
         "",
         f"Joint sample paths of {network.target_dim} series, {spec.prediction_length} steps of "
-        f"frequency `{spec.freq}` ahead. Load it with `timediff.Forecaster.load(folder)`.",
+        f"frequency `{named(spec.freq)}` ahead. Load it with `timediff.Forecaster.load(folder)`.",
         "",
         f"- preset `{forecaster.preset}`, seed {forecaster.seed}, {weights:,} weights",
         f"- timediff {timediff.__version__}, torch {torch.__version__}",

@@ -1,33 +1,34 @@
 """What a frequency implies: seasons, lags and calendar features, capped by the history."""
 
 import logging
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.tseries.offsets import Tick
 
-from timediff._frequency import period, period_alias
+from timediff._calendars import Rhythm, calendar_of, named
+from timediff._frequency import clock, period, period_alias
 from timediff.errors import OptionError
 
 logger = logging.getLogger(__name__)
 
-# by the base of the frequency: seasons of one step, lags of the reference code, calendar fields
-_TABLE: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
-    "Y": ((), (1,), ()),
-    "Q": ((4,), (1,), ("quarter",)),
-    "M": ((12,), (1, 12), ("month",)),
-    "W": ((52,), (1,), ("weekofyear",)),
-    "D": ((7,), (1, 7, 14), ("dayofweek",)),
-    "B": ((5,), (1, 2), ("dayofweek", "dayofyear")),
-    "h": ((24, 168), (1, 24, 168), ("hour", "dayofweek")),
-    "min": ((1440, 10080), (1, 4, 12, 24, 48), ("minute", "hour", "dayofweek")),
-    "s": ((3600, 86400), (1,), ("second", "minute", "hour", "dayofweek")),
+_TABLE = {
+    "Y": Rhythm((), (1,), ()),
+    "Q": Rhythm((4,), (1,), ("quarter",)),
+    "M": Rhythm((12,), (1, 12), ("month",)),
+    "W": Rhythm((52,), (1,), ("weekofyear",)),
+    "D": Rhythm((7,), (1, 7, 14), ("dayofweek",), 365),
+    "B": Rhythm((5,), (1, 2), ("dayofweek", "dayofyear")),
+    "h": Rhythm((24, 168), (1, 24, 168), ("hour", "dayofweek"), 8766),
+    "min": Rhythm((1440, 10080), (1, 4, 12, 24, 48), ("minute", "hour", "dayofweek"), 525_960),
+    "s": Rhythm((3600, 86400), (1,), ("second", "minute", "hour", "dayofweek"), 31_557_600),
 }
 _PERIODS = {
     "quarter": 4,
     "month": 12,
+    "day": 31,
     "weekofyear": 53,
     "dayofweek": 7,
     "dayofyear": 366,
@@ -35,7 +36,6 @@ _PERIODS = {
     "minute": 60,
     "second": 60,
 }
-_YEAR = {"D": 365, "h": 8766, "min": 525_960, "s": 31_557_600}  # steps of one unit
 
 
 def _base(freq: str) -> tuple[str, int]:
@@ -55,10 +55,19 @@ def _base(freq: str) -> tuple[str, int]:
     return alias.lstrip("0123456789").split("-")[0], offset.n
 
 
+def _rhythm(freq: str) -> tuple[Rhythm, int]:
+    """What a frequency implies for its single steps, and how many of these one step spans."""
+    calendar = calendar_of(freq)
+    if calendar is not None:
+        return calendar.rhythm, calendar.offset.n
+    name, n = _base(freq)
+    return _TABLE[name], n
+
+
 def seasons(freq: str) -> tuple[int, ...]:
     """Lengths of the seasons of a frequency in steps, rising; ``(24, 168)`` for hourly data."""
-    name, n = _base(freq)
-    return tuple(season // n for season in _TABLE[name][0] if season % n == 0 and season > n)
+    rhythm, n = _rhythm(freq)
+    return tuple(season // n for season in rhythm.seasons if season % n == 0 and season > n)
 
 
 def usable(history: int, prediction_length: int) -> int:
@@ -74,7 +83,7 @@ def default_lags(freq: str, history: int, prediction_length: int) -> tuple[int, 
 
 def published_lags(freq: str, history: int, prediction_length: int) -> tuple[int, ...]:
     """The lags of the reference code for this frequency, up to half of the history."""
-    return _capped(_TABLE[_base(freq)[0]][1], freq, history, prediction_length)
+    return _capped(_rhythm(freq)[0].lags, freq, history, prediction_length)
 
 
 def _capped(
@@ -85,7 +94,10 @@ def _capped(
     if len(kept) < len(wanted):
         dropped = [lag for lag in wanted if lag > cap]
         logger.info(
-            "freq %r: lags %s left out, the history has only %d steps", freq, dropped, history
+            "freq %r: lags %s left out, the history has only %d steps",
+            named(freq),
+            dropped,
+            history,
         )
     return kept or (1,)
 
@@ -117,7 +129,7 @@ def seasonal_offsets(
     if len(kept) < len(found):
         logger.info(
             "freq %r: seasonal values beyond %d steps left out, the history has only %d steps",
-            freq,
+            named(freq),
             cap,
             history,
         )
@@ -148,7 +160,7 @@ def level_span(freq: str, prediction_length: int) -> int:
 
 def _fields(freq: str, yearly: bool) -> list[str]:
     """The calendar fields of a frequency, with the day of the year if it is asked for."""
-    fields = list(_TABLE[_base(freq)[0]][2])
+    fields = list(_rhythm(freq)[0].fields)
     return [*fields, "dayofyear"] if yearly and "dayofyear" not in fields else fields
 
 
@@ -164,8 +176,8 @@ def steps_of(freq: str) -> tuple[str, int]:
 
 def knows_years(freq: str, history: int) -> bool:
     """Whether a history of steps of at most a day holds two years, to learn what a year does."""
-    name, n = _base(freq)
-    return name in _YEAR and history >= 2 * _YEAR[name] // n
+    rhythm, n = _rhythm(freq)
+    return rhythm.year is not None and history >= 2 * rhythm.year // n
 
 
 def num_calendar(freq: str, yearly: bool = False) -> int:
@@ -173,7 +185,13 @@ def num_calendar(freq: str, yearly: bool = False) -> int:
     return 2 * len(_fields(freq, yearly))
 
 
-def calendar(start: pd.Period, length: int, freq: str, yearly: bool = False) -> np.ndarray:
+def calendar(
+    start: pd.Period,
+    length: int,
+    freq: str,
+    yearly: bool = False,
+    info: Mapping[str, Any] | None = None,
+) -> np.ndarray:
     """Sines and cosines of the calendar fields, ``(length, F)`` float32.
 
     Args:
@@ -181,10 +199,9 @@ def calendar(start: pd.Period, length: int, freq: str, yearly: bool = False) -> 
         length: steps.
         freq: frequency, which says what the fields are.
         yearly: add the day of the year.
+        info: of the entry, which knows the calendar whose open steps are counted, if they are.
     """
-    with warnings.catch_warnings():  # pandas deprecates periods of business days; GluonTS lives on
-        warnings.simplefilter("ignore", FutureWarning)
-        index = pd.period_range(start, periods=length, freq=start.freq)
+    index = clock(start, length, info)
     columns = []
     for field in _fields(freq, yearly):
         angle = 2 * np.pi * np.asarray(getattr(index, field), dtype=np.float64) / _PERIODS[field]

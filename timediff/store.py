@@ -60,7 +60,7 @@ class SeriesStore:
             self.lengths.append(len(values) - skipped)
             values = np.pad(values, ((pad, future), (0, 0)), constant_values=np.nan)
             filled = fill_gaps(values, spec.season, length)
-            stamps = calendar(start, length, spec.freq, spec.yearly)
+            stamps = calendar(start, length, spec.freq, spec.yearly, panel.info)
             parts.append((filled, ~np.isnan(values[-length:]), stamps))
             self.first.append(first + pad)
             first += length

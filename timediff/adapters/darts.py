@@ -14,6 +14,7 @@ try:
 except ImportError as error:
     raise ImportError("this adapter needs Darts: pip install darts") from error
 
+from timediff._calendars import calendar_of
 from timediff.errors import DataError
 from timediff.results import Forecast
 
@@ -27,14 +28,15 @@ def to_darts(forecast: Forecast) -> TimeSeries:
     Args:
         forecast: of one group.
     """
-    index = forecast.index
+    index, freq = forecast.index, forecast.info.get("freq")
+    calendar = calendar_of(freq or "")
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)
     return TimeSeries.from_times_and_values(
         pd.DatetimeIndex(index),
         np.ascontiguousarray(forecast.samples.transpose(1, 2, 0)),
         columns=[str(column) for column in forecast.columns],
-        freq=forecast.info.get("freq"),
+        freq=freq if calendar is None else calendar.offset,
     )
 
 

@@ -14,10 +14,10 @@ try:
 except ImportError as error:
     raise ImportError("this adapter needs sktime: pip install 'timediff[sktime]'") from error
 
+from timediff._frequency import frequency, text_of
 from timediff.errors import OptionError
 from timediff.forecaster import Forecaster
 from timediff.frames import from_wide
-from timediff.later import frequency
 from timediff.results import Forecast
 
 EPOCH = 10957  # days from 1970 to 2000, where rows of a whole-numbered index begin to count
@@ -134,7 +134,7 @@ class TimeDiffForecaster(BaseForecaster):
         elif isinstance(index, pd.PeriodIndex):
             freq = None  # it has its own
         elif freq is None and index.freq is not None:
-            freq = index.freqstr
+            freq = text_of(index.freq)
         return list(from_wide(y.set_axis(index, axis=0), freq=freq))
 
     # -- forecasting -------------------------------------------------------------------------

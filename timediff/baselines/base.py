@@ -9,6 +9,7 @@ from gluonts.dataset.common import DataEntry
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
+from timediff._frequency import model_frequency
 from timediff.entries import Panel, read_entry
 from timediff.errors import DataError, OptionError
 
@@ -69,7 +70,8 @@ class SimpleForecast(RepresentablePredictor):
             start = entry.get("start")
             if start is not None and not isinstance(start, pd.Period):
                 raise DataError(f"entry number {position}: start must be a pandas.Period")
-            panel = read_entry(entry, position, getattr(start, "freqstr", ""))
+            freq = "" if start is None else model_frequency(entry)
+            panel = read_entry(entry, position, freq)
             self._check(panel)
             panel = dataclasses.replace(panel, values=panel.values.astype(np.float64))
             paths = self.sample(panel, num_samples, np.random.default_rng([seed, position]))

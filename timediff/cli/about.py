@@ -132,6 +132,7 @@ def _of_machine() -> dict[str, Any]:
 def _of_model(path: Path) -> dict[str, Any]:
     import json
 
+    from timediff._calendars import named
     from timediff._frequency import stamps_of
 
     forecaster = load_model(path, "cpu")
@@ -141,7 +142,7 @@ def _of_model(path: Path) -> dict[str, Any]:
         "preset": forecaster.preset,
         "seed": forecaster.seed,
         "horizon": forecaster.horizon,
-        "frequency": forecaster.predictor.spec.freq,
+        "frequency": named(forecaster.predictor.spec.freq),
         "series": f"{len(columns)}: {shown}{', ...' if len(columns) > 10 else ''}",
         "weights": sum(parameter.numel() for parameter in network.parameters()),
         "changed options": json.dumps(forecaster.options, default=str),
