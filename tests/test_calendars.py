@@ -323,7 +323,7 @@ def test_a_horizon_is_that_many_open_days(fitted):
     assert isinstance(joint, JointForecast)
 
 
-def test_an_index_says_its_calendar_itself(fitted):
+def test_an_index_says_its_calendar_itself(fitted, tmp_path):
     other = quick().fit(exchange())
     assert other.freq is None
     np.testing.assert_array_equal(
@@ -331,6 +331,8 @@ def test_an_index_says_its_calendar_itself(fitted):
     )
     plain = exchange().set_axis(pd.DatetimeIndex(exchange().index, freq=None))
     assert list(other.predict(plain, num_samples=4).index) == list(AHEAD)  # the history's calendar
+    bare = Forecaster.load(other.save(tmp_path / "model", history=False), "cpu")
+    assert list(bare.predict(plain, num_samples=4).index) == list(AHEAD)  # the model's
     new = pd.date_range("2024-01-03", periods=150, freq="C")  # or the table's own
     assert list(other.predict(plain.set_axis(new), num_samples=4).index) == list(
         pd.date_range(new[-1], periods=P + 1, freq="C")[1:]

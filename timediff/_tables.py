@@ -66,7 +66,7 @@ def read_clock(
     return clock, freq, {"tz": _zone(index.tz), "clock": "utc" if subdaily else "local"}
 
 
-def own_calendar(index: pd.Index | None) -> str | None:
+def own_calendar(index: Any) -> str | None:
     """The frequency of an index if it is a calendar, which its timestamps do not tell."""
     offset = getattr(index, "freq", None)
     if offset is None:

@@ -198,7 +198,8 @@ class Forecaster:
 
     @property
     def _kept(self) -> Kept:
-        return Kept(self.entries, self.names, self.freq)
+        model_freq = None if self._predictor is None else self._predictor.spec.freq
+        return Kept(self.entries, self.names, self.freq, model_freq)
 
     @property
     def columns(self) -> list[Any]:

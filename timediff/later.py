@@ -25,11 +25,13 @@ class Kept:
         entries: the history of each group.
         names: of the columns of a long table.
         freq: the frequency that was given, if any.
+        model_freq: the frequency of the model; None before there is one.
     """
 
     entries: dict[Hashable, Entry]
     names: Names
     freq: str | None
+    model_freq: str | None
 
     def read(self, data: Any, features: Features, rows: bool = False) -> Reading:
         """Read a table of the same kind: of a long one, the columns that have the same names.
@@ -54,11 +56,11 @@ class Kept:
         else:
             columns = {}
         freq = self.freq
-        if freq is None and self.entries:
-            own = frequency(next(iter(self.entries.values())))
+        if freq is None and rows and self.entries:
+            freq = frequency(next(iter(self.entries.values())))
+        elif freq is None and calendar_of(self.model_freq or "") is not None:
             told = any(own_calendar(getattr(table, "index", None)) for table in tables)
-            if rows or (calendar_of(own) is not None and not told):
-                freq = own
+            freq = None if told else self.model_freq
         return read(data, freq=freq, features=features, **columns)
 
     def _feature_names(self, field: str) -> list[str]:

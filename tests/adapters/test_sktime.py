@@ -62,6 +62,22 @@ def test_horizons_relative_and_absolute(name):
     assert list(relative.index) == [y.index[-1] + step, y.index[-1] + 3 * step]
 
 
+def test_open_days_are_stamped_alone():
+    days = pd.offsets.CustomBusinessDay(holidays=["2024-12-25", "2024-12-26"])
+    y = table(pd.date_range(end="2024-12-23", periods=40, freq=days))
+    forecaster = TimeDiffForecaster(**SMALL).fit(y, fh=[1, 3])
+    assert list(forecaster.predict().index.strftime("%m-%d")) == ["12-24", "12-30"]
+    new = y.iloc[:1].set_axis(pd.date_range("2024-12-24", periods=1, freq=days))
+    forecaster.update(new, update_params=False)
+    assert list(forecaster.predict().index.strftime("%m-%d")) == ["12-27", "12-31"]
+    bare = y.set_axis(pd.DatetimeIndex(y.index, freq=None))
+    absolute = pd.DatetimeIndex(["2024-12-24", "2024-12-30"], freq="4B")
+    text = '{"offset": "CustomBusinessDay", "holidays": ["2024-12-25", "2024-12-26"]}'
+    other = TimeDiffForecaster(**SMALL, freq=text).fit(bare, fh=absolute)
+    with pytest.raises(OptionError, match="give fh in steps"):
+        other.predict()
+
+
 def test_quantiles_intervals_and_moments_are_of_the_same_paths():
     y = table(INDEXES["datetime"])
     forecaster = TimeDiffForecaster(**SMALL).fit(y, fh=[1, 2, 4])

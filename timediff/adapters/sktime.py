@@ -14,6 +14,7 @@ try:
 except ImportError as error:
     raise ImportError("this adapter needs sktime: pip install 'timediff[sktime]'") from error
 
+from timediff._calendars import calendar_of
 from timediff._frequency import frequency, text_of
 from timediff.errors import OptionError
 from timediff.forecaster import Forecaster
@@ -141,6 +142,9 @@ class TimeDiffForecaster(BaseForecaster):
 
     def _paths(self, fh: Any) -> tuple[np.ndarray, pd.Index]:
         """The joint paths ``(S, len(fh), D)`` after the cutoff, and their index."""
+        counted = calendar_of(self._freq()) is not None
+        if counted and not fh.is_relative:
+            raise OptionError("sktime cannot count the open steps of a calendar: give fh in steps")
         relative = fh.to_relative(self.cutoff).to_numpy()
         most = self.forecaster_.horizon
         if relative.max() > most:
@@ -152,7 +156,11 @@ class TimeDiffForecaster(BaseForecaster):
             self._history(), num_samples=self.num_samples, seed=self._seed
         )
         assert isinstance(forecast, Forecast)  # one entry in, one forecast out
-        return forecast.samples[:, relative - 1], fh.to_absolute_index(self.cutoff)
+        if counted:  # sktime would stamp every day
+            index: pd.Index = forecast.index[relative - 1].rename(self.cutoff.name)
+        else:
+            index = fh.to_absolute_index(self.cutoff)
+        return forecast.samples[:, relative - 1], index
 
     def _history(self) -> list[dict[str, Any]]:
         """The history up to the cutoff, where forecasts begin."""

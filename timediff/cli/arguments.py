@@ -22,7 +22,8 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `timed
 Preset = Annotated[str | None, typer.Option(help="default, fast, best or paper.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same numbers.")]
 Freq = Annotated[
-    str | None, typer.Option(help="Frequency as pandas writes it (h, D, B, ...), if not inferred.")
+    str | None,
+    typer.Option(help="Frequency as pandas writes it (h, B, SME, bh, ...), if not inferred."),
 ]
 Set = Annotated[
     list[str] | None,
