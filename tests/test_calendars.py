@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from gluonts.dataset.split import split
+from gluonts.evaluation import MultivariateEvaluator, make_evaluation_predictions
 from pandas import offsets
 from pandas.testing import assert_frame_equal
 
@@ -461,3 +463,9 @@ def test_the_estimator_takes_entries_of_a_calendar():
     predictor = TimeGradEstimator("C", P, seed=0, **QUICK).train(dataset)
     (forecast,) = predictor.predict(dataset, num_samples=4)
     assert list(forecast.index) == list(AHEAD)
+    test = split(dataset, offset=-2 * P)[1].generate_instances(P, windows=2)
+    first, second = predictor.predict(test.input, num_samples=4)
+    assert [*first.index, *second.index] == list(exchange().index[-2 * P :])
+    forecasts, observed = make_evaluation_predictions(dataset, predictor, num_samples=4)
+    scores, _ = MultivariateEvaluator(num_workers=0)(observed, forecasts)
+    assert np.isfinite(scores["mean_wQuantileLoss"])
