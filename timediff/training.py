@@ -191,6 +191,8 @@ class Training:
         if not self.normal:
             share = pool.observed.float().mean().item()
             x, held_out = pool.w[pool.observed], held.w[held.observed]
+            # what a series varies follows from the whitening: they only have their shape from here
+            x = x / x.square().mean().sqrt().clamp(min=1e-3)
             law = NormalMixture.fit(x, len(law.weights), share * self.steps * network.target_dim)
             logger.info("single innovations: %s", law)
             worse = law.log_density(held_out).mean() < normal.log_density(held_out).mean()
