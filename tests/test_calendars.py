@@ -469,3 +469,44 @@ def test_the_estimator_takes_entries_of_a_calendar():
     forecasts, observed = make_evaluation_predictions(dataset, predictor, num_samples=4)
     scores, _ = MultivariateEvaluator(num_workers=0)(observed, forecasts)
     assert np.isfinite(scores["mean_wQuantileLoss"])
+
+
+def test_groups_keep_their_own_calendars():
+    day = offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri", holidays=["2024-12-20"])
+    tables = {"a": exchange(), "b": exchange().set_axis(pd.date_range("2024-01-02", periods=150))}
+    tables["b"].index = pd.date_range(end="2024-12-23", periods=150, freq=day)
+    forecaster = quick().fit(tables)
+    plain = {
+        key: table.set_axis(pd.DatetimeIndex(table.index, freq=None))
+        for key, table in tables.items()
+    }
+    for data in (None, tables, plain, {"a": plain["a"], "b": tables["b"]}):
+        found = forecaster.predict(data, num_samples=2)
+        assert found["a"].index.equals(AHEAD)
+        assert "2024-12-25" in found["b"].index
+    forecaster.update({"b": exchange(1).set_axis(pd.DatetimeIndex(["2024-12-25"]))})
+    assert forecaster.predict(num_samples=2)["b"].cutoff == pd.Timestamp("2024-12-25")
+
+
+def test_a_table_of_another_rhythm_is_an_error(fitted):
+    six = offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+    table = exchange().set_axis(pd.date_range(end="2024-12-23", periods=150, freq=six))
+    with pytest.raises(DataError, match="has frequency 'C', but the model 'C', open at other"):
+        next(fitted.predictor.predict(from_wide(table, freq=six), num_samples=2))
+
+
+def test_the_last_friday_is_inferred():
+    fridays = pd.date_range("2000-01-01", periods=60, freq=offsets.LastWeekOfMonth(weekday=4))
+    (entry,) = from_wide(pd.DataFrame({"a": range(60)}, pd.DatetimeIndex(fridays, freq=None)))
+    assert entry["info"]["freq"] == "LWOM-FRI"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(("old", "new"), [("BH", "bh"), ("SM", "SME-15"), ("CBM", "CBME")])
+def test_names_that_pandas_still_reads(old, new):
+    assert calendar_of(old).text == new
+
+
+def test_the_estimator_takes_an_offset():
+    estimator = TimeGradEstimator(EXCHANGE, P, **QUICK)
+    assert estimator.freq == text_of(EXCHANGE)

@@ -9,6 +9,10 @@ from tests.conftest import quick_estimator
 from timediff import TimeGradPredictor
 from timediff.diffusion.mixture import NormalMixture
 from timediff.network import ResidualNetwork
+from timediff.options import Options
+from timediff.splits import window_spec
+from timediff.training import Training
+from timediff.windows import build_network
 
 P, D, T = 6, 5, 1200
 
@@ -30,7 +34,7 @@ def entry(kind: str, held_out: str | None = None, late: int = 120) -> dict:
 def trained(data: dict, **options) -> TimeGradPredictor:
     """A predictor whose prior is the best simple forecast, and whose denoiser learned nothing."""
     options = {"prior_epochs": 0, "validation_windows": 20, "spread": False, "lr": 1e-9, **options}
-    options = {"diffusion_runs": 1, "bound_samples": False, **options}
+    options = {"diffusion_runs": 1, "bound_samples": False, "marginal_components": 4, **options}
     return quick_estimator(P, **options).train([data])
 
 
@@ -70,6 +74,17 @@ def test_it_is_in_what_is_saved(tmp_path):
     assert np.array_equal(first, second)
 
 
+@pytest.mark.parametrize(
+    ("given", "history", "expected"),
+    [(None, 599, 4), (None, 600, 1), (1, 100, 1), (2, 5000, 2)],
+)
+def test_only_where_the_history_is_short_if_nothing_else_is_said(given, history, expected):
+    spec = window_spec(Options(marginal_components=given), "h", P, history)
+    assert spec.components == expected
+    network = build_network(Options(marginal_components=given), spec, D)
+    assert (network.diffusion.marginal is None) == (expected == 1)
+
+
 @pytest.mark.parametrize("refit", [None, 0.05])
 def test_it_is_let_go_where_the_held_out_windows_are_of_another_law(refit):
     assert is_normal(trained(entry("skewed", "normal"), refit=refit))
@@ -88,3 +103,33 @@ def test_the_published_model_knows_nothing_of_it():
     network = quick_estimator(P, preset="paper", max_epochs=1).train([entry("normal")]).network
     assert not isinstance(network, ResidualNetwork)
     assert network.diffusion.marginal is None
+
+
+def test_it_stays_as_it_is_where_training_goes_on():
+    """What the network has learned is beside this law."""
+    first = trained(entry("skewed"))
+    on = quick_estimator(P, prior_epochs=0, validation_windows=20, spread=False, lr=1e-9)
+    assert on.options.marginal_components is None  # as many as the predictor has
+    again = on.train_from(first, [entry("skewed", "normal")])
+    before, after = (p.network.diffusion.marginal.guess for p in (first, again))
+    assert torch.equal(before, after)
+
+
+def test_the_law_is_that_of_the_run_that_is_kept(monkeypatch):
+    """Another run may find that the normal law says more; if it loses, the refit forgets that."""
+    data, verdicts = entry("skewed"), []
+    fit = Training._fit_marginal
+
+    def fit_marginal(self, network, pool, held):
+        fit(self, network, pool, held)
+        if len(held.w):
+            self.normal = len(verdicts) > 0
+        verdicts.append(self.normal)
+
+    monkeypatch.setattr(Training, "_fit_marginal", fit_marginal)
+    energies = iter([1.0, 2.0])
+    monkeypatch.setattr("timediff.training.path_energy", lambda *_: next(energies))
+    monkeypatch.setattr("timediff.network.factors.CommonFactors.any", True)
+    predictor = trained(data, diffusion_runs=2, refit=0.05)
+    assert verdicts[:2] == [False, True]
+    assert not is_normal(predictor)

@@ -21,7 +21,7 @@ from pandas.tseries.frequencies import to_offset
 from timediff.errors import DataError, OptionError
 
 PERIOD = "us"  # what open steps are counted in: no table of real time has it, so none is mixed up
-_ALIAS = re.compile(r"-?\d*(C|CBM[ES]|c?bh|SM[ES]|L?WOM|REQ?)(-.+)?")
+_ALIAS = re.compile(r"-?\d*(C|CBM[ES]?|c?bh|C?BH|SM[ES]?|L?WOM|REQ?)(-.+)?")
 _DAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 _NANOS = {"CustomBusinessDay": 86_400 * 10**9, "CustomBusinessHour": 3_600 * 10**9}
 _NANOS["BusinessHour"] = _NANOS["CustomBusinessHour"]

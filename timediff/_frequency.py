@@ -78,6 +78,8 @@ def infer(stamps: pd.DatetimeIndex) -> str:
     if len(stamps) < 2:
         raise DataError(f"cannot infer a frequency from {len(stamps)} timestamp(s): give freq=")
     alias = pd.infer_freq(stamps) if len(stamps) > 2 else None
+    if alias is not None and alias.startswith("WOM-4") and not _fits(stamps, alias):
+        return f"LWOM-{alias[-3:]}"  # pandas takes the last week of a month for the fourth
     if alias is not None and alias != "bh":  # pandas does not look when the business opens
         return alias
     step = most_common_step(stamps)
@@ -87,12 +89,18 @@ def infer(stamps: pd.DatetimeIndex) -> str:
     elif step == _DAY and stamps[-1] - stamps[0] > 13 * _DAY:
         candidates = ["B"]  # two weekends went by without a single value
     for candidate in candidates:
-        try:
-            locate(stamps, candidate)
-        except DataError:
-            continue
-        return candidate
+        if _fits(stamps, candidate):
+            return candidate
     return to_offset(step).freqstr
+
+
+def _fits(stamps: pd.DatetimeIndex, freq: str) -> bool:
+    """Whether all of these timestamps are on the grid of a frequency."""
+    try:
+        locate(stamps, freq)
+    except DataError:
+        return False
+    return True
 
 
 def most_common_step(stamps: pd.DatetimeIndex) -> pd.Timedelta:

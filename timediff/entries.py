@@ -140,11 +140,13 @@ def _start(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:
             raise DataError(f"the start of {name}, {start!r}, is not a point in time") from error
     expected = period("2000-01-01", period_alias(freq)).freq
     own = calendar_of(frequency(entry))
-    kinds = [None if one is None else one.kind for one in (own, calendar)]
+    kinds = [None if one is None else (one.kind, one.rhythm) for one in (own, calendar)]
     if start.freq != expected or kinds[0] != kinds[1]:
         theirs = expected.freqstr if calendar is None else named(freq)
+        mine = named(model_frequency(entry))
         raise DataError(
-            f"{name} has frequency {named(model_frequency(entry))!r}, but the model {theirs!r}: "
+            f"{name} has frequency {mine!r}, but the model {theirs!r}"
+            f"{', open at other times' if mine == theirs else ''}: "
             "resample the data, or make the model with their freq"
         )
     return start

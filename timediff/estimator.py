@@ -16,6 +16,7 @@ from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
 from timediff._calendars import named
+from timediff._frequency import text_of
 from timediff.checkpoints import check_checkpoint
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
@@ -34,7 +35,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
     """Trains TimeGrad on multivariate series.
 
     Args:
-        freq: pandas frequency of the data, such as ``"h"``, ``"D"``, ``"B"``, ``"15min"``.
+        freq: pandas frequency of the data, such as ``"h"``, ``"D"``, ``"B"``, ``"15min"``; or an
+            offset.
         prediction_length: P, steps to forecast.
         preset: ``"default"``; ``"fast"`` with less training; ``"best"`` with more of it
             and more priors; or ``"paper"``: TimeGrad exactly as published.
@@ -56,7 +58,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
 
     def __init__(
         self,
-        freq: str,
+        freq: str | pd.offsets.BaseOffset,
         prediction_length: int,
         *,
         preset: str = "default",
@@ -67,6 +69,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}))
         if prediction_length < 1:
             raise OptionError(f"prediction_length is {prediction_length}: forecast at least 1 step")
+        freq = text_of(freq)
         seasonality.seasons(freq)  # raises for a frequency that is not known
         self.freq, self.prediction_length = freq, prediction_length
         self.preset, self.seed = preset, seed

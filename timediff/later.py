@@ -55,13 +55,25 @@ class Kept:
             features = dataclasses.replace(features, known=parts[KNOWN], past=parts[PAST])
         else:
             columns = {}
-        freq = self.freq
-        if freq is None and rows and self.entries:
-            freq = frequency(next(iter(self.entries.values())))
-        elif freq is None and calendar_of(self.model_freq or "") is not None:
-            told = any(own_calendar(getattr(table, "index", None)) for table in tables)
-            freq = None if told else self.model_freq
+        freq: Any = None
+        if isinstance(data, Mapping):
+            freq = {key: self._freq(key, table, rows) for key, table in data.items()}
+        elif len(tables) == 1:
+            freq = self._freq(None, data, rows)
         return read(data, freq=freq, features=features, **columns)
+
+    def _freq(self, key: Hashable, table: Any, rows: bool) -> str | None:
+        """By what to read the table of a group; None for what its index or its timestamps say."""
+        if self.freq is not None:
+            return self.freq
+        entry = self.entries.get(key, next(iter(self.entries.values()), None))
+        if rows and entry is not None:
+            return frequency(entry)
+        if calendar_of(self.model_freq or "") is None:
+            return None
+        if own_calendar(getattr(table, "index", None)) is not None:
+            return None
+        return self.model_freq if entry is None else frequency(entry)
 
     def _feature_names(self, field: str) -> list[str]:
         entry = next(iter(self.entries.values()), {})

@@ -68,7 +68,8 @@ class Options:
         marginal_components: normal laws in a mixture that is fitted to single innovations of all
             series. What is best for numbers with this law is added to what the denoiser predicts,
             so that it need not learn heavy tails or peaks; 1 for the standard normal law, with
-            which nothing is added. Not without a prior.
+            which nothing is added. If None, 4 where the history has fewer than 100 horizons, else
+            1: of more the denoiser learns the law by itself. Not without a prior.
         diff_steps: K, the number of noising steps.
         schedule: ``"linear"``, ``"cosine"``, ``"quadratic"``, ``"sigmoid"``, ``"constant"``,
             ``"jsd"`` or a :class:`~timediff.diffusion.NoiseSchedule`.
@@ -155,7 +156,7 @@ class Options:
     cond_dim: int | None = None
     denoiser: Plugin = "mlp"
     denoiser_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    marginal_components: int = 4
+    marginal_components: int | None = None
     diff_steps: int = 100
     schedule: Plugin = "cosine"
     beta_start: float = 1e-4

@@ -81,7 +81,7 @@ class Reading:
 def read(
     data: Any,
     *,
-    freq: str | pd.offsets.BaseOffset | None = None,
+    freq: str | pd.offsets.BaseOffset | Mapping[Hashable, str | None] | None = None,
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
@@ -93,7 +93,8 @@ def read(
         data: a wide frame (time × series) or series; a long frame in either dialect, or of any
             column names; both from pandas, polars or whatever narwhals reads; a dict of these, one
             for each group; or GluonTS entries, of which univariate ones are joined.
-        freq: pandas frequency; inferred from the timestamps if None.
+        freq: pandas frequency; inferred from the timestamps if None. Of a dict of tables also a
+            dict with the same keys.
         id_column: of a long table, the column with the series.
         time_column: the column with the timestamps; also of a wide table that has them in a column.
         target_column: of a long table, the column with the values.
@@ -108,9 +109,10 @@ def read(
         if not data:
             raise DataError("the dict of tables is empty")
         beside = features or Features()
+        freqs = freq if isinstance(freq, Mapping) else dict.fromkeys(data, freq)
         try:
             parts = {
-                key: _read_table(table, str(key), freq, columns, beside.of(key))
+                key: _read_table(table, str(key), freqs[key], columns, beside.of(key))
                 for key, table in data.items()
             }
         except KeyError as error:

@@ -12,6 +12,8 @@ from timediff.types import Int, Tensor
 from timediff.windows import WindowSpec
 
 MAX_VALIDATION_WINDOWS = 512
+FEW = 100  # horizons of history from which on a diffusion learns the law of single innovations
+COMPONENTS = 4  # normal laws in it where there are fewer
 VALIDATION_OVERLAP = 4  # windows that begin within one horizon, or a few more
 
 
@@ -47,6 +49,7 @@ def window_spec(options: Options, freq: str, prediction_length: int, history: in
             profiles=seasonality.profile_seasons(freq, history, p),
             level=min(lookback, seasonality.level_span(freq, p)),
             yearly=seasonality.knows_years(freq, history),
+            components=o.marginal_components or (COMPONENTS if history < FEW * p else 1),
         )
     if o.lags is None:
         lags = seasonality.default_lags(freq, history, p)

@@ -98,7 +98,7 @@ class Training:
                 self._fit_factors(network)
             else:
                 network.load_state_dict(weights(ckpt_path))
-            train, validation = self._loaders(network, whiten=ckpt_path is None)
+            train, validation = self._loaders(network, ckpt_path is None, fresh)
         else:
             number = self._diffusion_batches(network)
             train = self.train.batches(o.batch_size, num_batches=number, generator=self.generator)
@@ -157,13 +157,14 @@ class Training:
         return trained
 
     def _loaders(
-        self, network: ResidualNetwork, whiten: bool = True
+        self, network: ResidualNetwork, whiten: bool = True, fresh: bool = True
     ) -> tuple[PoolLoader, PoolLoader]:
         """The innovations of training windows, at most ``POOL_ROWS`` pasts, and of those held out.
 
         Args:
             network: whose prior and factors are fitted.
             whiten: fit the whitening to the former.
+            fresh: the diffusion is untrained: fit the law of single innovations to them, too.
         """
         self._follow(network.eval())
         size, number = self.options.batch_size, len(self.train.windows)
@@ -174,7 +175,7 @@ class Training:
         held = Innovations(*(part[:0] for part in pool))
         if len(self.held_out.windows):
             held = Pool.read(network, self._whole(self.held_out)).innovations(network, None)
-        if whiten:
+        if whiten and fresh:
             self._fit_marginal(network, pool, held)
         train = PoolLoader(pool, size, self._diffusion_batches(network), self.generator)
         return train, PoolLoader(held, size)
@@ -187,16 +188,17 @@ class Training:
         marginal = network.diffusion.marginal
         if marginal is None:
             return
-        normal = law = NormalMixture.standard(marginal.components)
-        if not self.normal:
-            share = pool.observed.float().mean().item()
-            x, held_out = pool.w[pool.observed], held.w[held.observed]
-            # what a series varies follows from the whitening: they only have their shape from here
-            x = x / x.square().mean().sqrt().clamp(min=1e-3)
-            law = NormalMixture.fit(x, len(law.weights), share * self.steps * network.target_dim)
-            logger.info("single innovations: %s", law)
-            worse = law.log_density(held_out).mean() < normal.log_density(held_out).mean()
-            self.normal = bool(worse)  # not where nothing is held out
+        normal = NormalMixture.standard(marginal.components)
+        share = pool.observed.float().mean().item()
+        x, p = pool.w[pool.observed], network.prediction_length
+        # what a series varies follows from the whitening: only their shape does from here
+        x = x / x.square().mean().sqrt().clamp(min=1e-3)
+        law = NormalMixture.fit(x, marginal.components, share * self.steps * network.target_dim)
+        logger.info("single innovations: %s", law)
+        held_out = held.w[:, -p:][held.observed[:, -p:]]
+        if len(held_out):
+            gain = law.log_density(held_out) - normal.log_density(held_out)
+            self.normal = bool(gain.mean() < 0)
         marginal.set(normal if self.normal else law)
 
     def _read(self, network: ResidualNetwork, pick: Tensor) -> Pool:
@@ -265,6 +267,7 @@ class Training:
         start, unit = module.trained, self.train.store.unit.mean(0)
         best = module, trainer, train
         least, epochs = path_energy(start, self.held_out, unit), dict(self.best_epochs)
+        normal = self.normal
         runs = self.options.diffusion_runs
         for run in range(1, runs):
             again, loaders = self._again(start, "diffusion"), (train, validation)
@@ -278,7 +281,8 @@ class Training:
             logger.info("run %s: energy score %s of held-out paths, least %s", run, energy, least)
             if energy < least:
                 least, best, epochs = energy, (*other, loaders[0]), dict(self.best_epochs)
-        self.best_epochs = epochs
+                normal = self.normal
+        self.best_epochs, self.normal = epochs, normal
         self._follow(best[0].trained)
         return best
 

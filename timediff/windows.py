@@ -28,6 +28,7 @@ class WindowSpec:
         profiles: lengths of the seasons of which it reads the mean of many values.
         level: latest values over which it takes the level.
         yearly: whether the day of the year is among the calendar features.
+        components: normal laws in the law of single innovations; 1 for the standard normal one.
         features: what is known beside the values.
         before: horizons read before the context: one where a network has common factors.
     """
@@ -44,6 +45,7 @@ class WindowSpec:
     profiles: tuple[int, ...] = ()
     level: int = 1
     yearly: bool = False
+    components: int = 1
     features: FeatureSpec = field(default_factory=FeatureSpec)
     before: int = 0
 
@@ -123,4 +125,5 @@ def build_network(options: Options, spec: WindowSpec, target_dim: int) -> TimeGr
         num_seasonal=len(spec.seasonal),
         num_profiles=len(spec.profiles),
         level=spec.level,
+        components=spec.components,
     )

@@ -55,6 +55,17 @@ def test_what_is_expected_is_what_bayes_says(k):
     torch.testing.assert_close(found.squeeze(1), exact, atol=1e-5, rtol=1e-5)
 
 
+def test_a_law_with_rare_outliers_far_away_is_exact_in_the_middle():
+    """The widest component lies where nothing else is, and says nothing of the others there."""
+    law = NormalMixture(*torch.tensor([[0.5, 0.495, 0.005], [0.0, 0.0, 12.0], [0.02, 0.5, 0.6]]))
+    x, clean = torch.linspace(-3, 3, 31), torch.linspace(-30, 30, 200_001)
+    for k in (1, 10, 30, 60, 99):
+        alpha, sigma = schedule().at(k)
+        joint = law.log_density(clean) - 0.5 * ((x.unsqueeze(1) - alpha * clean) / sigma) ** 2
+        found = marginal(law)(x.unsqueeze(1), torch.tensor([k])).squeeze(1)
+        torch.testing.assert_close(found, joint.softmax(1) @ clean, atol=1e-5, rtol=1e-5)
+
+
 def test_each_row_has_its_own_step():
     x, k = torch.randn(3, 5, 4), torch.randint(1, 101, (3, 5))
     known = marginal()

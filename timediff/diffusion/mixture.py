@@ -10,6 +10,7 @@ perfect denoiser of such a law is known.
 """
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -23,11 +24,10 @@ EDGE, WIDTH = 20.0, 0.02  # numbers are counted up to here, in bins of this widt
 PSEUDO = 100.0  # observations of standard normal noise that are added to the data
 NARROWEST, WIDEST = 0.4, 2.5  # standard deviations from which components start
 LEAST_VARIANCE = 0.02  # of a component: few steps of a sampler draw no sharper peaks
-MOST = 60.0  # log odds of two components
 
 
 class NormalMixture(NamedTuple):
-    """A mixture of C normal laws, the widest of them last.
+    """A mixture of C normal laws, the narrowest of them first.
 
     Attributes:
         weights: their probabilities.
@@ -55,7 +55,8 @@ class NormalMixture(NamedTuple):
             independent: how many of the n are about independent; the rest only repeats them.
         """
         bins = round(2 * EDGE / WIDTH)
-        counts = torch.histc(x.clamp(-EDGE, EDGE), bins, -EDGE, EDGE).double()
+        which = ((x.clamp(-EDGE, EDGE) + EDGE) / WIDTH).long().clamp(max=bins - 1)
+        counts = torch.bincount(which, minlength=bins).double()
         x = -EDGE + WIDTH * (torch.arange(bins, dtype=torch.float64, device=x.device) + 0.5)
         noise = (-0.5 * x.square()).exp()
         counts = counts * (independent / counts.sum().clamp(min=1))
@@ -89,15 +90,14 @@ class NormalMixture(NamedTuple):
     ) -> Float[Tensor, "k c 5"]:
         """What :class:`MarginalLaw` needs, for several levels of noise.
 
-        Of each component the coefficients of 1, x and x squared in the logarithm of its probability
-        beside that of the last, and those of 1 and x in its expectation of the clean number.
+        Of each component the coefficients of 1, x and x squared in the logarithm of its
+        probability, up to a constant, and those of 1 and x in its expectation of the clean number.
         """
         alpha, sigma = (part.double().unsqueeze(1) for part in (alpha, sigma))
         weights, means, variances = (part.to(alpha) for part in self)
         total = alpha**2 * variances + sigma**2
         constant = weights.log() - 0.5 * (total.log() + alpha**2 * means**2 / total)
         odds = [constant, alpha * means / total, -0.5 / total]
-        odds = [part - part[:, -1:] for part in odds]
         return torch.stack([*odds, means * sigma**2 / total, alpha * variances / total], dim=-1)
 
 
@@ -125,13 +125,12 @@ class MarginalLaw(nn.Module):
     def forward(self, x: Float[Tensor, "*b d"], k: Int[Tensor, "*#b"]) -> Float[Tensor, "*b d"]:
         """The clean numbers expected given those at step k, each by itself."""
         guess = self.guess[k].to(x.dtype).unsqueeze(-1)
-        *others, last = guess.unbind(-3)  # of each component [*b, 5, 1]
-        mean, slope = last[..., 3, :], last[..., 4, :]
-        total, odds = torch.addcmul(mean, slope, x), torch.ones_like(x)
-        for component in others:
-            constant, linear, square, mean, slope = component.unbind(-2)
-            ratio = torch.addcmul(constant, torch.addcmul(linear, square, x), x)
-            ratio = ratio.clamp(max=MOST).exp()
-            total = torch.addcmul(total, ratio, torch.addcmul(mean, slope, x))
-            odds = odds + ratio
-        return total / odds
+        components = [part.unbind(-2) for part in guess.unbind(-3)]  # each [*b, 1]
+        odds = [torch.addcmul(c, torch.addcmul(b, a, x), x) for c, b, a, *_ in components]
+        most = reduce(torch.maximum, odds)
+        total, weight = torch.zeros_like(x), torch.zeros_like(x)
+        for log, (*_, mean, slope) in zip(odds, components, strict=True):
+            share = (log - most).exp_()
+            total.addcmul_(share, torch.addcmul(mean, slope, x))
+            weight += share
+        return total / weight

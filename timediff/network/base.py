@@ -58,6 +58,7 @@ class TimeGradNetwork(nn.Module, ABC):
         prediction_length: P, steps of the horizon.
         context_length: C, steps before it.
         inputs: features that the RNN reads at each step.
+        components: normal laws in that of single numbers of what is diffused; 1 for none.
 
     Attributes:
         recording: see :class:`timediff.network.walk.Recording`; None where there is none yet.
@@ -72,6 +73,7 @@ class TimeGradNetwork(nn.Module, ABC):
         prediction_length: int,
         context_length: int,
         inputs: int,
+        components: int = 1,
     ):
         super().__init__()
         o = self.options = options
@@ -91,7 +93,6 @@ class TimeGradNetwork(nn.Module, ABC):
             denoiser = LearnedVariance(denoiser, MLP(**vectors, width=64, blocks=1))
         steps = {} if o.min_snr is None else {"most": o.min_snr}
         schedule = zero_terminal_snr(schedule) if o.zero_terminal else schedule
-        known = o.prior and o.marginal_components > 1
         self.diffusion = ConditionalDiffusion(
             denoiser,
             schedule,
@@ -99,7 +100,7 @@ class TimeGradNetwork(nn.Module, ABC):
             o.loss,
             WEIGHTINGS.build(o.weighting, **steps),
             o.variance_weight or 0.0,
-            MarginalLaw(schedule, o.marginal_components) if known else None,
+            MarginalLaw(schedule, components) if components > 1 else None,
         )
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.sampler.timesteps(self.diffusion)  # so that what does not go together is an error now

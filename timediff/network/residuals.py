@@ -107,6 +107,7 @@ class ResidualNetwork(TimeGradNetwork):
         num_seasonal: past values of the same season that it reads.
         num_profiles: for how many lengths of season it reads the mean of many such values.
         level: over how many of the latest values their level is taken.
+        components: normal laws in the law of single innovations; 1 for the standard normal one.
         num_calendar: calendar features, and those known ahead.
         features: see :class:`FeatureSizes`.
     """
@@ -122,12 +123,13 @@ class ResidualNetwork(TimeGradNetwork):
         num_seasonal: int,
         num_profiles: int,
         level: int,
+        components: int,
         num_calendar: int,
         features: FeatureSizes = NONE,
     ):
         position = Dynamics.STEP_DIM
         size = num_calendar + target_dim + position
-        super().__init__(options, target_dim, prediction_length, context_length, size)
+        super().__init__(options, target_dim, prediction_length, context_length, size, components)
         o = options
         self.priors = nn.ModuleList(
             HorizonPrior(
