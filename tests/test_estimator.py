@@ -39,7 +39,7 @@ from timediff import (
 from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
 from timediff.predictor import best_device
-from timediff.saving import checksum
+from timediff.saving import FORMAT, checksum
 from timediff.validation import improved, path_energy
 
 
@@ -380,8 +380,8 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     with pytest.raises(SavedModelError, match="truncated or altered"):
         Predictor.deserialize(tmp_path)
     weights.write_bytes(whole)
-    config.write_text(text.replace('"format": 6', '"format": 7'))
-    with pytest.raises(SavedModelError, match="reads 6: upgrade"):
+    config.write_text(text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
+    with pytest.raises(SavedModelError, match=f"reads {FORMAT}: upgrade"):
         Predictor.deserialize(tmp_path)
     config.write_text(text[:100])
     with pytest.raises(SavedModelError, match="no readable saved model"):
