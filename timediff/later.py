@@ -43,7 +43,8 @@ class Kept:
             features: likewise.
             rows: whether these are rows of the same table, maybe too few to tell their frequency.
         """
-        tables = list(data.values()) if isinstance(data, Mapping) else [data]
+        named = data if isinstance(data, Mapping) else {None: data}
+        tables = list(named.values())
         labels = [set(getattr(table, "columns", ())) for table in tables]
         columns = self.names.within(tables[0]) if tables else {}
         if columns and all(self.names.within(table) for table in tables):
@@ -55,11 +56,8 @@ class Kept:
             features = dataclasses.replace(features, known=parts[KNOWN], past=parts[PAST])
         else:
             columns = {}
-        freq: Any = None
-        if isinstance(data, Mapping):
-            freq = {key: self._freq(key, table, rows) for key, table in data.items()}
-        elif len(tables) == 1:
-            freq = self._freq(None, data, rows)
+        freqs = {key: self._freq(key, table, rows) for key, table in named.items()}
+        freq = freqs if isinstance(data, Mapping) else freqs[None]
         return read(data, freq=freq, features=features, **columns)
 
     def _freq(self, key: Hashable, table: Any, rows: bool) -> str | None:

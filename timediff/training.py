@@ -188,12 +188,13 @@ class Training:
         marginal = network.diffusion.marginal
         if marginal is None:
             return
-        normal = NormalMixture.standard(marginal.components)
+        components = self.train.store.spec.components
+        normal = NormalMixture.standard(components)
         share = pool.observed.float().mean().item()
         x, p = pool.w[pool.observed], network.prediction_length
         # what a series varies follows from the whitening: only their shape does from here
         x = x / x.square().mean().sqrt().clamp(min=1e-3)
-        law = NormalMixture.fit(x, marginal.components, share * self.steps * network.target_dim)
+        law = NormalMixture.fit(x, components, share * self.steps * network.target_dim)
         logger.info("single innovations: %s", law)
         held_out = held.w[:, -p:][held.observed[:, -p:]]
         if len(held_out):

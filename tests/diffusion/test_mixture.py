@@ -45,25 +45,18 @@ def draw(count: int, law: NormalMixture = LAW) -> torch.Tensor:
     return law.means[which] + law.variances[which].sqrt() * noise
 
 
-@pytest.mark.parametrize("k", [1, 20, 60, 100])
-def test_what_is_expected_is_what_bayes_says(k):
+# a wide component, and one that is widest and lies where nothing else is
+FAR = NormalMixture(*torch.tensor([[0.5, 0.495, 0.005], [0.0, 0.0, 12.0], [0.02, 0.5, 0.6]]))
+
+
+@pytest.mark.parametrize("law", [LAW, FAR], ids=["one centre", "rare outliers"])
+@pytest.mark.parametrize("k", [1, 10, 30, 60, 100])
+def test_what_is_expected_is_what_bayes_says(law, k):
     alpha, sigma = schedule().at(k)
-    x, clean = torch.linspace(-6, 6, 25), torch.linspace(-30, 30, 600_001)
-    joint = LAW.log_density(clean) - 0.5 * ((x.unsqueeze(1) - alpha * clean) / sigma) ** 2
-    exact = joint.softmax(1) @ clean
-    found = marginal()(x.unsqueeze(1), torch.tensor([k]))
-    torch.testing.assert_close(found.squeeze(1), exact, atol=1e-5, rtol=1e-5)
-
-
-def test_a_law_with_rare_outliers_far_away_is_exact_in_the_middle():
-    """The widest component lies where nothing else is, and says nothing of the others there."""
-    law = NormalMixture(*torch.tensor([[0.5, 0.495, 0.005], [0.0, 0.0, 12.0], [0.02, 0.5, 0.6]]))
-    x, clean = torch.linspace(-3, 3, 31), torch.linspace(-30, 30, 200_001)
-    for k in (1, 10, 30, 60, 99):
-        alpha, sigma = schedule().at(k)
-        joint = law.log_density(clean) - 0.5 * ((x.unsqueeze(1) - alpha * clean) / sigma) ** 2
-        found = marginal(law)(x.unsqueeze(1), torch.tensor([k])).squeeze(1)
-        torch.testing.assert_close(found, joint.softmax(1) @ clean, atol=1e-5, rtol=1e-5)
+    x, clean = torch.linspace(-6, 6, 25), torch.linspace(-30, 30, 200_001)
+    joint = law.log_density(clean) - 0.5 * ((x.unsqueeze(1) - alpha * clean) / sigma) ** 2
+    found = marginal(law)(x.unsqueeze(1), torch.tensor([k])).squeeze(1)
+    torch.testing.assert_close(found, joint.softmax(1) @ clean, atol=1e-5, rtol=1e-5)
 
 
 def test_each_row_has_its_own_step():
@@ -97,7 +90,6 @@ def test_a_fit_finds_the_law_of_the_data():
     assert abs(float(lost.mean())) < 2e-3
     assert float((LAW.log_density(new) - NormalMixture.standard(3).log_density(new)).mean()) > 0.3
     torch.testing.assert_close(found.weights, LAW.weights, atol=0.03, rtol=0)
-    assert found.variances.argsort().tolist() == [0, 1, 2]
 
 
 def test_more_components_than_the_law_has_do_no_harm():

@@ -27,7 +27,7 @@ LEAST_VARIANCE = 0.02  # of a component: few steps of a sampler draw no sharper 
 
 
 class NormalMixture(NamedTuple):
-    """A mixture of C normal laws, the narrowest of them first.
+    """A mixture of C normal laws.
 
     Attributes:
         weights: their probabilities.
@@ -56,24 +56,21 @@ class NormalMixture(NamedTuple):
         """
         bins = round(2 * EDGE / WIDTH)
         which = ((x.clamp(-EDGE, EDGE) + EDGE) / WIDTH).long().clamp(max=bins - 1)
-        counts = torch.bincount(which, minlength=bins).double()
-        x = -EDGE + WIDTH * (torch.arange(bins, dtype=torch.float64, device=x.device) + 0.5)
+        counts = torch.bincount(which, minlength=bins).double().cpu()  # small from here on
+        x = -EDGE + WIDTH * (torch.arange(bins, dtype=torch.float64) + 0.5)
         noise = (-0.5 * x.square()).exp()
         counts = counts * (independent / counts.sum().clamp(min=1))
         counts = counts + PSEUDO * noise / noise.sum()
-        ratio = WIDEST / NARROWEST
-        found = cls.standard(components)._replace(
-            variances=torch.logspace(0, 2, components, ratio, dtype=torch.float64) * NARROWEST**2
-        )
-        found = cls(*(part.to(x.device) for part in found))
-        for _ in range(ITERATIONS if components > 1 else 1):
+        ends = math.log(NARROWEST), math.log(WIDEST)
+        deviations = torch.linspace(*ends, components, dtype=torch.float64).exp()
+        found = cls.standard(components)._replace(variances=deviations**2)
+        for _ in range(ITERATIONS):
             share = found.log_densities(x).softmax(0) * counts
             total = share.sum(1).clamp(min=1e-12)
             means = share @ x / total
             variances = (share * (x - means.unsqueeze(1)).square()).sum(1) / total
             found = cls(total / total.sum(), means, variances.clamp(min=LEAST_VARIANCE))
-        order = found.variances.argsort()
-        return cls(*(part[order] for part in found))
+        return found
 
     def log_densities(self, x: Float[Tensor, " n"]) -> Float[Tensor, "c n"]:
         """Log density of each component, times its probability."""
@@ -111,7 +108,7 @@ class MarginalLaw(nn.Module):
 
     def __init__(self, schedule: NoiseSchedule, components: int):
         super().__init__()
-        self.schedule, self.components = schedule, components
+        self.schedule = schedule
         self.register_buffer("guess", torch.zeros(schedule.num_steps + 1, components, 5))
         self.guess: Float[Tensor, "k c 5"]
         self.set(NormalMixture.standard(components))

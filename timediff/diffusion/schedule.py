@@ -50,11 +50,15 @@ class NoiseSchedule:
     ) -> tuple[Float[Tensor, "*b 1"], Float[Tensor, "*b 1"]]:
         """``(alpha_k, sigma_k)`` for a tensor of steps, ready to multiply ``x[*b, D]``."""
         key = (k.device, dtype or torch.get_default_dtype())
-        alpha, sigma = self._tables.get(key) or (
-            torch.as_tensor(table).to(key[1]).to(key[0]) for table in (self._alpha, self._sigma)
-        )
-        if not torch.compiler.is_exporting():  # then they hold no numbers
-            self._tables[key] = alpha, sigma
+        tables = self._tables.get(key)
+        if tables is None:
+            alpha, sigma = (
+                torch.as_tensor(table).to(key[1]).to(key[0]) for table in (self._alpha, self._sigma)
+            )
+            tables = alpha, sigma
+            if not torch.compiler.is_exporting():  # then they hold no numbers
+                self._tables[key] = tables
+        alpha, sigma = tables
         return alpha[k].unsqueeze(-1), sigma[k].unsqueeze(-1)
 
     def posterior(self, k: int, j: int) -> tuple[float, float, float]:

@@ -293,8 +293,8 @@ class TimeGradNetwork(nn.Module, ABC):
     ) -> Float[Tensor, "b"]:
         """Mean over what was observed, of the steps that the options say.
 
-        The denoiser sees all series at once: a missing one must look like any other, so it is
-        drawn from the prior rather than left at 0.
+        The denoiser sees all series at once: a missing one must look much like any other, so it is
+        standard normal noise rather than left at 0.
         """
         filler = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         first = self.context_length if self.options.loss_window == "horizon" else 0
