@@ -281,7 +281,7 @@ def test_calendar_features_are_those_of_the_real_times(freq):
 
 
 def test_the_store_reads_the_real_days(fitted):
-    panels = read_dataset(fitted.entries.values(), fitted.predictor.spec.freq)
+    panels = read_dataset(fitted.kept.entries.values(), fitted.predictor.spec.freq)
     batch = fitted.predictor.gather(panels)
     angle = 2 * np.pi * AHEAD.dayofweek.to_numpy() / 7
     np.testing.assert_allclose(batch.calendar[0, -P:, 0], np.sin(angle), atol=1e-6)
@@ -343,7 +343,7 @@ def test_an_index_says_its_calendar_itself(fitted, tmp_path):
 
 def test_update_goes_on_over_a_holiday(fitted):
     own = quick(freq=EXCHANGE)
-    own.take(fitted.predictor, dict(fitted.entries), fitted.names, fitted.grouped)
+    own.take(fitted.predictor, fitted.kept)
     rows = pd.DataFrame(1.0, AHEAD[[0, 2]], ["a", "b", "c"])
     own.update(rows)
     tail = own.history().iloc[-4:]
@@ -359,7 +359,7 @@ def test_update_goes_on_over_a_holiday(fitted):
 def test_rows_by_another_calendar_are_an_error(fitted):
     other = from_wide(exchange(), freq=offsets.CustomBusinessDay(holidays=HOLIDAYS[1:]))
     own = quick(freq=EXCHANGE)
-    own.take(fitted.predictor, dict(fitted.entries), fitted.names, fitted.grouped)
+    own.take(fitted.predictor, fitted.kept)
     with pytest.raises(DataError, match="'C', the history 'C', of other days"):
         own.update(other)
     with pytest.raises(DataError, match="frequency 'SME-15', but the model 'C'"):

@@ -26,7 +26,7 @@ from timediff import Forecaster, scores
 from timediff.cli import app, screen
 from timediff.cli.app import ORDER
 from timediff.cli.files import replacing
-from timediff.cli.settings import literal, settings
+from timediff.cli.settings import COLUMNS, literal, settings
 from timediff.cli.tables import read_table
 from timediff.errors import OptionError
 from timediff.options import PRESETS, Options, check_kind
@@ -194,10 +194,10 @@ def test_options_come_from_file_command_and_set(folder):
         "--set", "seed=6", "--set", "denoiser_options.width=24", "--set", "hidden_size=9",
         "-o", "new")  # fmt: skip
     saved = Forecaster.load("new")
-    assert (saved.horizon, saved.preset, saved.seed) == (24, "default", 6)
-    assert saved.options == {"hidden_size": 9, "denoiser_options": {"width": 24}}
+    assert (saved.horizon, saved.recipe.preset, saved.seed) == (24, "default", 6)
+    assert saved.recipe.options == {"hidden_size": 9, "denoiser_options": {"width": 24}}
     rows = table(run("info", "new")).set_index("what")["value"]
-    assert json.loads(rows["changed options"]) == saved.options
+    assert json.loads(rows["changed options"]) == saved.recipe.options
     assert rows["history"] == "376 steps, 2024-01-01 00:00:00 to 2024-01-16 15:00:00"
 
 
@@ -207,7 +207,7 @@ def test_a_json_file_of_options(folder):
         {"config": Path("o.json"), "option": ["lags=[3]"], "seed": None, "freq": "D", "windows": 4}
     )
     assert options == {"horizon": 3, "lags": [3], "freq": "D"}
-    assert columns == {"id_column": None, "time_column": "day", "target_column": None}
+    assert columns == dict.fromkeys(COLUMNS) | {"time_column": "day"}
 
 
 @pytest.mark.parametrize(
@@ -610,7 +610,7 @@ def test_features_from_files_are_those_of_the_frames(folder):
     warmer = table(run("predict", "covered", "--seed", "3", "--known", "warmer.csv"))
     assert not np.allclose(warmer["0.5"], written["0.5"])
     run("update", "covered", "next_day.csv", "--known", "warmer.csv")
-    (entry,) = Forecaster.load("covered").entries.values()
+    (entry,) = Forecaster.load("covered").kept.entries.values()
     assert entry["target"].shape == (3, 400)
 
 
@@ -629,6 +629,77 @@ def test_features_of_a_long_table_are_columns_of_it(folder):
     missing = f"fit priced.csv --horizon 24 --known cost {names} -o none"
     assert "cost" in run(*missing.split(), code=1).stderr
     assert "no file" in run(*missing.replace("cost", "cost.csv").split(), code=1).stderr
+
+
+def grouped(length: int = 300) -> pd.DataFrame:
+    """Two groups of a wide table, one below the other; their labels are numbers."""
+    parts = {"007": frame(length), "8": 2 * frame(length - 50)}
+    return pd.concat(parts, names=["region"]).reset_index()
+
+
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_a_column_says_the_groups_of_all_tables(folder, form):
+    whole, names = grouped(), ["region", "timestamp"]
+    if form == "long":
+        whole = whole.melt(names, var_name="unique_id", value_name="y")
+    last = whole.groupby("region")["timestamp"].transform("max") - pd.Timedelta("24h")
+    whole[whole["timestamp"] <= last].to_csv("groups.csv", index=False)
+    whole[whole["timestamp"] > last].to_csv("later.csv", index=False)
+    sun = grouped(340)[names].assign(sun=np.arange(630) % 24)
+    sun.to_csv("sun.csv", index=False)
+    line = "--horizon 24 --group-column region --known sun.csv --set max_epochs=1 --seed 0"
+    run("fit", "groups.csv", *line.split(), "-o", "regions")
+    loaded = Forecaster.load("regions")
+    assert list(loaded.kept.entries) == ["007", "8"] and len(loaded.history()["8"]) == 226
+
+    written = run("predict", "regions")
+    found = pd.read_csv(io.StringIO(written.stdout), dtype={"region": str})
+    assert list(found)[:3] == ["region", "unique_id" if form == "long" else "series", "timestamp"]
+    expected = loaded.predict().to_frame()
+    assert found["region"].equals(expected["region"])
+    np.testing.assert_allclose(found["0.5"], expected["0.5"], rtol=1e-6)
+
+    scored = run("score", "-", "later.csv", "--group-column", "region", stdin=written.stdout_bytes)
+    assert pd.read_csv(io.StringIO(scored.stdout), dtype=str)["region"].tolist() == ["007", "8"]
+    run("predict", "regions", "--paths", "-o", "groups_paths.csv")
+    scored = run("score", "groups_paths.csv", "later.csv", "--group-column", "region")
+    own = loaded.predict().score(pd.read_csv("later.csv", dtype={"region": str}))
+    np.testing.assert_allclose(table(scored)["crps"], own["crps"], rtol=1e-4)
+    assert "--group-column" in run("score", "groups_paths.csv", "later.csv", code=1).stderr
+    missing = ["score", "groups_paths.csv", "next_day.csv", "--group-column", "region"]
+    assert "ACTUALS has no column 'region'" in run(*missing, code=1).stderr
+
+    run("plot", "regions", "--group", "8", "--actuals", "later.csv", "-o", "eight.png")
+    scores = table(run("backtest", "groups.csv", *line.split()[:4], "--windows", "1"))
+    assert scores["model"][0] == "timediff"
+    given = found.rename(columns={found.columns[1]: "s"}).pivot(
+        index=names, columns="s", values="0.5"
+    )
+    given[["a"]].loc[["8"]].reset_index().to_csv("given.csv", index=False)
+    drawn = pd.read_csv(
+        io.StringIO(run("predict", "regions", "--given", "given.csv").stdout), dtype={"region": str}
+    )
+    fixed = drawn[(drawn["region"] == "8") & (drawn.iloc[:, 1] == "a")]
+    np.testing.assert_allclose(fixed["0.05"], fixed["0.95"], rtol=1e-5)
+    assert (drawn[drawn["region"] == "007"]["0.05"] < drawn[drawn["region"] == "007"]["0.95"]).all()
+
+    run("update", "regions", "later.csv", "--output", "newer")
+    assert len(Forecaster.load("newer").history()["8"]) == 250
+    assert "no column 'place'" in run(
+        "fit", "groups.csv", "--horizon", "24", "--group-column", "place", "-o", "no", code=1
+    ).stderr  # fmt: skip
+
+
+def test_features_in_another_time_zone_are_of_the_same_times(folder):
+    data, weather = frame().tz_localize("UTC").tz_convert("Asia/Tokyo"), pd.read_csv("weather.csv")
+    data.to_csv("tokyo.csv")
+    weather["timestamp"] = pd.to_datetime(weather["timestamp"]).dt.tz_localize("UTC")
+    weather.to_csv("utc.csv", index=False)
+    line = "fit tokyo.csv --horizon 24 --known utc.csv --seed 0 -o tokyo"
+    run(*line.split())
+    (entry,) = Forecaster.load("tokyo").kept.entries.values()
+    known = entry["feat_dynamic_real"][0]
+    np.testing.assert_allclose(known[:5], weather["degrees"][:5], rtol=1e-5)
 
 
 def test_features_that_cannot_be_used_are_a_wrong_use(folder):

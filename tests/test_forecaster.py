@@ -50,7 +50,7 @@ def fitted() -> Forecaster:
 def own(fitted) -> Forecaster:
     """The same, to be changed."""
     other = quick()
-    other.take(fitted.predictor, dict(fitted.entries), fitted.names, fitted.grouped)
+    other.take(fitted.predictor, fitted.kept)
     return other
 
 
@@ -120,6 +120,34 @@ def test_groups_go_in_and_come_out_by_their_keys():
         forecaster.plot()
     result = forecaster.backtest(windows=2, num_samples=4, baselines=False)
     assert result.by_window().index.get_level_values("group").tolist() == ["north"] * 2 + [7] * 2
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_groups_may_be_told_by_a_column(long):
+    parts = {"north": table(), 7: table(200) * 2}
+    rows = pd.concat(parts, names=["area", "timestamp"]).reset_index("area")
+    later = rows.groupby("area").tail(10)
+    if long:
+        melt = {"id_vars": ["area", "at"], "var_name": "unique_id", "value_name": "y"}
+        rows, later = (t.rename_axis("at").reset_index().melt(**melt) for t in (rows, later))
+    forecaster = quick().fit(rows, group_column="area", time_column="at" if long else None)
+    forecasts, expected = forecaster.predict(), quick().fit(parts).predict()
+    assert list(forecasts) == ["north", 7] and forecasts.to_frame().columns[0] == "area"
+    for key, forecast in forecasts.items():
+        np.testing.assert_array_equal(forecast.samples, expected[key].samples)
+    other = forecaster.predict(later if long else later.copy(), num_samples=2)
+    assert list(other) == ["north", 7] and other.to_frame().columns[0] == "area"
+    given = forecasts[7].mean()[["a"]].assign(area=7)
+    scenario = forecaster.predict(given=given, num_samples=8)
+    np.testing.assert_allclose(scenario[7]["a"].samples.std(0), 0, atol=1e-5)
+    assert (scenario["north"]["a"].samples.std(0) > 0).all()
+    forecaster.update(later)  # as it is there already
+    assert len(forecaster.history()[7]) == 200
+    with pytest.raises(DataError, match="no column 'place'"):
+        quick().fit(rows, group_column="place")
+    rows.loc[rows.index[3], "area"] = None
+    with pytest.raises(DataError, match="no group"):
+        quick().fit(rows, group_column="area")
 
 
 def test_update_appends_and_can_train_on(own):
@@ -255,7 +283,7 @@ def test_saved_and_loaded_in_another_process_it_is_the_same(fitted, tmp_path):
     assert np.array_equal(np.load(out), fitted.predict(num_samples=4).samples)
     loaded = Forecaster.load(folder)
     assert_frame_equal(loaded.history(), fitted.history())
-    assert loaded.options == fitted.options and repr(loaded) == repr(fitted)
+    assert loaded.recipe == fitted.recipe and repr(loaded) == repr(fitted)
     loaded.update(table(250)[-10:]).save(folder, overwrite=True)
     assert len(Forecaster.load(folder).history()) == 250
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
@@ -273,7 +301,7 @@ def test_labels_and_groups_survive(tmp_path):
     frame.columns = pd.Index(["x", 3, ("n", 1)], tupleize_cols=False)
     forecaster = quick().fit({"u": frame, 5: frame[:200]})
     loaded = Forecaster.load(forecaster.save(tmp_path / "model"))
-    assert loaded.columns == ["x", 3, ("n", 1)] and list(loaded.entries) == ["u", 5]
+    assert loaded.columns == ["x", 3, ("n", 1)] and list(loaded.kept.entries) == ["u", 5]
     one, two = forecaster.predict(num_samples=3), loaded.predict(num_samples=3)
     assert np.array_equal(one[5].samples, two[5].samples)
 

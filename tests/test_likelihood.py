@@ -48,7 +48,7 @@ def test_the_table_has_the_stamps_of_the_data(fitted):
     close = abs(found["bound"] - found["flow"])[told] / abs(found["flow"][told]).clip(lower=1)
     assert close.median() < 0.3
     predictor = fitted.to_gluonts()
-    (same,) = predictor.log_likelihood([{**fitted._kept.read(frame, Features()).entries["frame"]}])
+    (same,) = predictor.log_likelihood([{**fitted.kept.read(frame, Features()).entries["frame"]}])
     assert_frame_equal(same, found, check_freq=False)
 
 

@@ -100,7 +100,7 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
     """
     predictor = _predictor(model)
     if data is None and isinstance(model, Forecaster):
-        entries = list(model.entries.values())
+        entries = list(model.kept.entries.values())
     elif isinstance(data, list):
         entries = data
     else:

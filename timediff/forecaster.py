@@ -1,11 +1,10 @@
 """The front door: tables in, forecasts with the tables' names and stamps out."""
 
-import contextlib
 import dataclasses
 import logging
 import operator
 import sys
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +12,17 @@ import pandas as pd
 import torch
 
 from timediff._calendars import named
-from timediff._frequency import frequency, model_frequency, text_of
+from timediff._frequency import frequency, text_of
 from timediff.backtest import Backtest, cut, run_backtest
+from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
-from timediff.estimator import TimeGradEstimator
-from timediff.frames import to_wide
-from timediff.histories import Entry, aligned, extended
-from timediff.later import Kept, scenarios
+from timediff.later import Kept
 from timediff.predictor import TimeGradPredictor
 from timediff.quantiles import quantile_columns
-from timediff.reading import Features, Names, Reading, read
+from timediff.reading import Features, read
 from timediff.recalibration import Recalibration
+from timediff.recipe import Recipe
 from timediff.results import Forecast, ForecastGroup
-from timediff.scenarios import Given
 from timediff.types import Number
 
 if TYPE_CHECKING:
@@ -71,19 +68,27 @@ class Forecaster:
         **options: Any,
     ):
         self.freq = None if freq is None else text_of(freq)
-        self.horizon, self.preset, self.seed = operator.index(horizon), preset, seed
-        self.device, self.verbose, self.options = device, verbose, options
-        self.callbacks: list[Any] = []  # Lightning's, of every training; they are not saved
-        self._estimator(self.freq or "h")  # so that a wrong option is an error now
+        self.device = device
+        self.recipe = Recipe(operator.index(horizon), preset, seed, verbose, options)
+        self.recipe.estimator(self.freq or "h")  # so that a wrong option is an error now
         self._predictor: TimeGradPredictor | None = None
-        self.entries: dict[Hashable, Entry] = {}
-        self.names, self.grouped = Names(), False
+        self.kept = Kept()  # the history that forecasts go on from
         self.scores: pd.DataFrame | None = None  # of the last backtest, for the model card
         self.recalibration: Recalibration | None = None
 
     def __repr__(self) -> str:
         known = f"fitted to {len(self.columns)} series" if self._predictor else "not fitted"
-        return f"<Forecaster of {self.horizon} steps, preset {self.preset!r}, {known}>"
+        return f"<Forecaster of {self.horizon} steps, preset {self.recipe.preset!r}, {known}>"
+
+    @property
+    def horizon(self) -> int:
+        """Steps to forecast."""
+        return self.recipe.horizon
+
+    @property
+    def seed(self) -> int | None:
+        """Of the training, and of the paths unless another one is given."""
+        return self.recipe.seed
 
     # -- fitting -----------------------------------------------------------------------------
 
@@ -94,6 +99,7 @@ class Forecaster:
         id_column: str | None = None,
         time_column: str | None = None,
         target_column: str | None = None,
+        group_column: str | None = None,
         known: Any = None,
         past: Any = None,
         future: Any = None,
@@ -109,6 +115,8 @@ class Forecaster:
                 timestamp, target``: the column with the series.
             time_column: the column with the timestamps.
             target_column: the column with the values.
+            group_column: of a table of several groups, in place of a dict of tables: the column
+                that says which one a row is of. Later tables have it, too.
             known: features that are known ahead: a table, time × features or × (feature, series),
                 that goes on beyond the end of the series; or columns of a long table. This and the
                 next three: for a dict of tables, one for all groups or a dict with the same keys.
@@ -129,57 +137,28 @@ class Forecaster:
             id_column=id_column,
             time_column=time_column,
             target_column=target_column,
+            group_column=group_column,
             features=Features(known, past, future, static),
         )
-        first = next(iter(reading.entries.values()))
+        kept = Kept.of(reading)
         if self.freq is None:
+            first = next(iter(kept.entries.values()))
             self._say(f"the frequency is {named(frequency(first))!r}, as the timestamps tell")
-        columns = first["info"]["columns"]
-        history = {name: aligned(e, columns, name) for name, e in reading.entries.items()}
-        predictor = self._train(list(history.values()))
-        self.take(predictor, history, reading.names, reading.grouped)
+        self.take(self.recipe.train(list(kept.entries.values())), kept)
         self.recalibration = None  # it was another model's
         return self
 
-    def take(
-        self,
-        predictor: TimeGradPredictor,
-        history: dict[Hashable, Entry],
-        names: Names,
-        grouped: bool,
-    ) -> None:
-        """Forecast with this predictor, from these entries on."""
-        self._predictor, self.entries = predictor, history
-        self.names, self.grouped = names, grouped
+    def take(self, predictor: TimeGradPredictor, history: Kept) -> None:
+        """Forecast with this predictor, after this history."""
+        self._predictor = predictor
         if self.device != "auto":
             self._predictor = predictor.on(self.device)
-
-    def _estimator(self, freq: str) -> TimeGradEstimator:
-        options = dict(self.options)
-        trainer = {
-            "enable_progress_bar": self.verbose,
-            **(options.pop("trainer_kwargs", None) or {}),
-        }
-        if self.callbacks:
-            own = trainer.get("callbacks") or []
-            trainer["callbacks"] = [*(own if isinstance(own, list) else [own]), *self.callbacks]
-        return TimeGradEstimator(
-            freq,
-            self.horizon,
-            preset=self.preset,
-            seed=self.seed,
-            trainer_kwargs=trainer,
-            **options,
+        self.kept = dataclasses.replace(
+            history,
+            freq=self.freq,
+            model_freq=predictor.spec.freq,
+            columns=self.columns or history.columns,
         )
-
-    def _train(
-        self, entries: list[Entry], start: TimeGradPredictor | None = None
-    ) -> TimeGradPredictor:
-        estimator = self._estimator(model_frequency(entries[0]))
-        with quiet(not self.verbose):
-            if start is not None:
-                return estimator.train_from(start, entries)
-            return estimator.train(entries)
 
     @property
     def predictor(self) -> TimeGradPredictor:
@@ -195,11 +174,6 @@ class Forecaster:
     def to_gluonts(self) -> TimeGradPredictor:
         """The trained GluonTS predictor, for GluonTS's own pipelines."""
         return self.predictor
-
-    @property
-    def _kept(self) -> Kept:
-        model_freq = None if self._predictor is None else self._predictor.spec.freq
-        return Kept(self.entries, self.names, self.freq, model_freq)
 
     @property
     def columns(self) -> list[Any]:
@@ -265,22 +239,20 @@ class Forecaster:
         if calibrated and self.recalibration is None:
             raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self.predictor.on(device, batch_size)
-        history, names, grouped = self._history(
-            "predict", data, Features(known, past, future, static)
-        )
-        drawn = self._draw(
+        history = self.kept.or_other("predict", data, Features(known, past, future, static))
+        drawn = draw(
             predictor,
-            list(history.items()),
-            names,
+            list(history.entries.items()),
+            history.names,
             num_samples,
             self.seed if seed is None else seed,
             quantile_columns(quantiles, level),
-            None if given is None else scenarios(given, totals, history, grouped, self.horizon),
+            None if given is None else history.scenarios(given, totals, self.horizon),
         )
         if self.recalibration is not None and calibrated is not False and given is None:
             drawn = [self.recalibration.apply(forecast) for forecast in drawn]
-        forecasts = ForecastGroup(zip(history, drawn, strict=True))
-        return forecasts if grouped else drawn[0]
+        forecasts = ForecastGroup(zip(history.entries, drawn, strict=True))
+        return forecasts if history.grouped else drawn[0]
 
     def log_likelihood(
         self,
@@ -319,51 +291,10 @@ class Forecaster:
         """
         predictor = self.predictor.on(device, batch_size)
         features = Features(known, past, future, static)
-        history, _, grouped = self._history("log_likelihood", data, features)
-        tables = predictor.log_likelihood(list(history.values()), **options)
-        found = dict(zip(history, tables, strict=True))
-        return found if grouped else next(iter(found.values()))
-
-    def _history(
-        self, method: str, data: Any, features: Features
-    ) -> tuple[dict[Hashable, Entry], Names, bool]:
-        """What was kept, or other data: entries, names, and whether there are groups."""
-        if data is None:
-            history, names, grouped = self._kept.known(features), self.names, self.grouped
-        else:
-            reading = self._kept.read(data, features)
-            names, grouped = reading.names, reading.grouped
-            history = {k: aligned(e, self.columns, k) for k, e in reading.entries.items()}
-        if not history:
-            raise DataError(f"there is no history: give one with {method}(data)")
-        return history, names, grouped
-
-    @staticmethod
-    def _draw(
-        predictor: TimeGradPredictor,
-        known: list[tuple[Hashable, Entry]],
-        names: Names,
-        num_samples: int,
-        seed: int | None,
-        shown: dict[str, float],
-        given: list[Given | None] | None = None,
-    ) -> list[Forecast]:
-        """The forecasts after these entries, each with the key of its group."""
-        entries = [entry for _, entry in known]
-        drawn = predictor.predict(entries, num_samples, seed, given=given)
-        return [
-            Forecast(
-                forecast.samples,
-                forecast.start_date,
-                entry["info"]["columns"],
-                info=forecast.info,
-                name=key,
-                names=names,
-                history=entry,
-                shown=shown,
-            )
-            for (key, entry), forecast in zip(known, drawn, strict=True)
-        ]
+        history = self.kept.or_other("log_likelihood", data, features)
+        tables = predictor.log_likelihood(list(history.entries.values()), **options)
+        found = dict(zip(history.entries, tables, strict=True))
+        return found if history.grouped else next(iter(found.values()))
 
     def update(
         self,
@@ -393,31 +324,21 @@ class Forecaster:
             DataError: the rows have other series, another frequency, or are of an unknown group.
         """
         predictor = self.predictor
-        reading = self._kept.read(data, Features(), rows=True)
-        history = dict(self.entries)
-        keys = list(history)
-        for key, entry in reading.entries.items():
-            key = keys[0] if not self.grouped and not reading.grouped else key
-            if key not in history:
-                raise DataError(f"there is no group {key!r}: groups are {keys}")
-            history[key] = extended(history[key], aligned(entry, self.columns, key))
-        features = Features(known, past, future)
-        history = dataclasses.replace(self._kept, entries=history).known(features)
+        history = self.kept.extended(data, Features(known, past, future))
         if train:
-            predictor = self._train(list(history.values()), start=predictor)
-        self._predictor, self.entries = predictor, history
+            predictor = self.recipe.train(list(history.entries.values()), start=predictor)
+        self._predictor, self.kept = predictor, history
         return self
 
     def _say(self, message: str) -> None:
         """Log a message, and with ``verbose`` show it, too."""
         logger.info(message)
-        if self.verbose:
+        if self.recipe.verbose:
             print(message, file=sys.stderr)
 
     def history(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
         """The history that forecasts go on from, as a wide table, or one for each group."""
-        tables = {key: to_wide(entry) for key, entry in self.entries.items()}
-        return tables if self.grouped else next(iter(tables.values()))
+        return self.kept.tables()
 
     def plot(self, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts of the next horizon; see :meth:`timediff.results.Forecast.plot`.
@@ -453,7 +374,7 @@ class Forecaster:
         """
         from timediff.plot_training import plot_chain
 
-        return plot_chain(self.predictor, next(iter(self.entries.values())), series)
+        return plot_chain(self.predictor, next(iter(self.kept.entries.values())), series)
 
     # -- testing -----------------------------------------------------------------------------
 
@@ -496,21 +417,19 @@ class Forecaster:
         """
         if data is None:
             _ = self.predictor  # not fitted: says so
-            reading = Reading(self.entries, self.names, self.grouped)
-        else:
-            reading = self._kept.read(data, Features(known, past, future, static))
-        columns = next(iter(reading.entries.values()))["info"]["columns"]
-        entries = {key: aligned(e, columns, key) for key, e in reading.entries.items()}
-        shown = quantile_columns()
+            history = self.kept
+        else:  # a backtest trains its own model, of whatever series
+            history = Kept.of(self.kept.reading(data, Features(known, past, future, static)))
+        entries, shown = history.entries, quantile_columns()
 
-        def draw(
+        def drawn(
             predictor: TimeGradPredictor, known: list[Any], seed: int | None
         ) -> list[Forecast]:
-            return self._draw(predictor, known, reading.names, num_samples, seed, shown)
+            return draw(predictor, known, history.names, num_samples, seed, shown)
 
         result = run_backtest(
-            self._train,
-            draw,
+            self.recipe.train,
+            drawn,
             entries,
             cut(entries, self.horizon, windows, stride or self.horizon),
             horizon=self.horizon,
@@ -595,23 +514,8 @@ class Forecaster:
         """
         spec = predictor.spec
         forecaster = cls(spec.prediction_length, freq=spec.freq, **options)
-        forecaster._predictor = predictor
+        history = Kept()
         if data is not None:
-            reading = read(data, freq=spec.freq)
-            columns = predictor.columns or next(iter(reading.entries.values()))["info"]["columns"]
-            history = {key: aligned(e, columns, key) for key, e in reading.entries.items()}
-            forecaster.take(predictor, history, reading.names, reading.grouped)
+            history = Kept.of(read(data, freq=spec.freq), predictor.columns)
+        forecaster.take(predictor, history)
         return forecaster
-
-
-@contextlib.contextmanager
-def quiet(wanted: bool) -> Iterator[None]:
-    """Without Lightning's lines on hardware; how it was set before is set again."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    try:
-        if wanted:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,8 +1,7 @@
 """Tables that come after a forecaster was fitted, read as those that it was fitted to."""
 
-import dataclasses
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -12,29 +11,45 @@ from timediff._frequency import frequency
 from timediff._tables import own_calendar
 from timediff.errors import DataError
 from timediff.features import KNOWN, PAST
-from timediff.histories import Entry, with_features
-from timediff.reading import Features, Names, Reading, indexed, read, to_pandas
+from timediff.frames import to_wide
+from timediff.histories import Entry, aligned, extended, with_features
+from timediff.reading import Features, Names, Reading, by_group, indexed, read, to_pandas
 from timediff.scenarios import Given
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of the tables that a forecaster was fitted to.
+    """What is kept of the tables that a forecaster was fitted to: the history it goes on from.
 
     Attributes:
         entries: the history of each group.
         names: of the columns of a long table.
+        grouped: whether there are groups.
         freq: the frequency that was given, if any.
         model_freq: the frequency of the model; None before there is one.
+        columns: the series in the order of the model; likewise.
     """
 
-    entries: dict[Hashable, Entry]
-    names: Names
-    freq: str | None
-    model_freq: str | None
+    entries: dict[Hashable, Entry] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
+    grouped: bool = False
+    freq: str | None = None
+    model_freq: str | None = None
+    columns: list[Any] | None = None
 
-    def read(self, data: Any, features: Features, rows: bool = False) -> Reading:
-        """Read a table of the same kind: of a long one, the columns that have the same names.
+    @classmethod
+    def of(cls, reading: Reading, columns: list[Any] | None = None) -> "Kept":
+        """What was read, its series in the order of the first group's, or in this one.
+
+        Raises:
+            DataError: the groups have not the same series.
+        """
+        columns = columns or next(iter(reading.entries.values()))["info"]["columns"]
+        entries = {key: aligned(entry, columns, key) for key, entry in reading.entries.items()}
+        return cls(entries, reading.names, reading.grouped, columns=columns)
+
+    def reading(self, data: Any, features: Features, rows: bool = False) -> Reading:
+        """A table of the same kind: of a long one, the columns that have the same names.
 
         Its columns of features are found by their names, too.
 
@@ -43,6 +58,7 @@ class Kept:
             features: likewise.
             rows: whether these are rows of the same table, maybe too few to tell their frequency.
         """
+        data, features = by_group(data, self.names.group), features.by_group(self.names.group)
         named = data if isinstance(data, Mapping) else {None: data}
         tables = list(named.values())
         labels = [set(getattr(table, "columns", ())) for table in tables]
@@ -53,12 +69,15 @@ class Kept:
                 wanted = self._feature_names(field)
                 if given is None and wanted and all(set(wanted) <= found for found in labels):
                     parts[field] = wanted
-            features = dataclasses.replace(features, known=parts[KNOWN], past=parts[PAST])
+            features = replace(features, known=parts[KNOWN], past=parts[PAST])
         else:
             columns = {}
         freqs = {key: self._freq(key, table, rows) for key, table in named.items()}
         freq = freqs if isinstance(data, Mapping) else freqs[None]
-        return read(data, freq=freq, features=features, **columns)
+        reading = read(data, freq=freq, features=features, **columns)
+        if reading.grouped and self.names.group is not None:
+            reading = replace(reading, names=replace(reading.names, group=self.names.group))
+        return reading
 
     def _freq(self, key: Hashable, table: Any, rows: bool) -> str | None:
         """By what to read the table of a group; None for what its index or its timestamps say."""
@@ -77,17 +96,63 @@ class Kept:
         entry = next(iter(self.entries.values()), {})
         return list(entry.get("info", {}).get("features", {}).get(field, ()))
 
-    def known(self, features: Features) -> dict[Hashable, Entry]:
+    def or_other(self, method: str, data: Any, features: Features) -> "Kept":
+        """The history with these features; or that of other data, in the order of the model.
+
+        Args:
+            method: what asks for it, for the error.
+            data: a table or tables; None for the history.
+            features: what has become known of the history, or all that belongs to the data.
+
+        Raises:
+            DataError: there is no history, or the data have other series.
+        """
+        found = self.known(features) if data is None else self.read(data, features)
+        if not found.entries:
+            raise DataError(f"there is no history: give one with {method}(data)")
+        return found
+
+    def read(self, data: Any, features: Features, rows: bool = False) -> "Kept":
+        """Tables of the same series, in the order of the model where there is one.
+
+        Args:
+            data: see :meth:`reading`.
+            features: likewise.
+            rows: likewise.
+        """
+        return Kept.of(self.reading(data, features, rows), self.columns)
+
+    def extended(self, data: Any, features: Features) -> "Kept":
+        """The history with newer rows, and with what has become known of its features.
+
+        Raises:
+            DataError: the rows have other series, another frequency, or are of an unknown group.
+        """
+        new = self.read(data, Features(), rows=True)
+        history, keys = dict(self.entries), list(self.entries)
+        for key, entry in new.entries.items():
+            key = keys[0] if not self.grouped and not new.grouped else key
+            if key not in history:
+                raise DataError(f"there is no group {key!r}: groups are {keys}")
+            history[key] = extended(history[key], entry)
+        return replace(self, entries=history).known(features)
+
+    def tables(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
+        """As a wide table, or one for each group."""
+        tables = {key: to_wide(entry) for key, entry in self.entries.items()}
+        return tables if self.grouped else next(iter(tables.values()))
+
+    def known(self, features: Features) -> "Kept":
         """The history, with what has become known of its features.
 
         Raises:
             DataError: the features are not those of the history.
         """
         if not features:
-            return self.entries
+            return self
         if features.static is not None:
             raise DataError("what does not change was given to fit: give it only with other data")
-        entries = {}
+        features, entries = features.by_group(self.names.group), {}
         for key, entry in self.entries.items():
             part = features.of(key)
             tables = [
@@ -97,7 +162,7 @@ class Kept:
             if part.future is not None:
                 entry = with_features(entry, self._pivoted(to_pandas(part.future)))
             entries[key] = with_features(entry, *tables)
-        return entries
+        return replace(self, entries=entries)
 
     def _pivoted(self, long: pd.DataFrame) -> pd.DataFrame:
         """Later rows of a long table as time × (feature, series)."""
@@ -112,35 +177,34 @@ class Kept:
         wide = long.set_index([time, ids])[features].unstack(ids)
         return wide.set_axis(pd.DatetimeIndex(wide.index), axis=0)
 
+    def scenarios(
+        self, given: Any, totals: Mapping[Any, Any] | None, prediction_length: int
+    ) -> list[Given | None]:
+        """What is given of each group's horizon.
 
-def scenarios(
-    given: Any,
-    totals: Mapping[Any, Any] | None,
-    history: dict[Hashable, Entry],
-    grouped: bool,
-    prediction_length: int,
-) -> list[Given | None]:
-    """What is given of each group's horizon.
+        Args:
+            given: a table, or for groups a dict of tables; see :meth:`timediff.Given.from_frame`.
+            totals: as there.
+            prediction_length: P.
 
-    Args:
-        given: a table, or for groups a dict of tables; see :meth:`timediff.Given.from_frame`.
-        totals: as there.
-        history: the groups.
-        grouped: whether there are groups.
-        prediction_length: P.
-
-    Raises:
-        DataError: a table cannot be read, contradicts itself, or is of no group.
-    """
-    if grouped and not isinstance(given, Mapping):
-        raise DataError("there are several groups: what is given must be a dict of tables")
-    tables = given if grouped else dict.fromkeys(history, given)
-    unknown = [key for key in tables if key not in history]
-    if unknown:
-        raise DataError(f"what is given is of a group {unknown[0]!r}: groups are {[*history]}")
-    return [
-        Given.from_frame(indexed(to_pandas(tables[key])), entry, prediction_length, totals)
-        if key in tables
-        else None
-        for key, entry in history.items()
-    ]
+        Raises:
+            DataError: a table cannot be read, contradicts itself, or is of no group.
+        """
+        given = by_group(given, self.names.group)
+        if self.grouped and not isinstance(given, Mapping):
+            raise DataError(
+                "there are several groups: what is given must be a dict of tables, or a table with "
+                f"the column {self.names.group or 'group'!r}"
+            )
+        tables = given if self.grouped else dict.fromkeys(self.entries, given)
+        unknown = [key for key in tables if key not in self.entries]
+        if unknown:
+            raise DataError(
+                f"what is given is of a group {unknown[0]!r}: groups are {[*self.entries]}"
+            )
+        return [
+            Given.from_frame(indexed(to_pandas(tables[key])), entry, prediction_length, totals)
+            if key in tables
+            else None
+            for key, entry in self.entries.items()
+        ]

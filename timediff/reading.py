@@ -7,7 +7,7 @@ handed in is changed.
 
 import datetime
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,19 @@ TIME_NAMES = ("ds", "timestamp", "date", "datetime", "time")
 
 @dataclass(frozen=True)
 class Names:
-    """What the caller calls the columns of a long table; given back in the tables of a forecast."""
+    """What the caller calls the columns of a long table; given back in the tables of a forecast.
+
+    Attributes:
+        id: the column with the series.
+        time: with the timestamps.
+        target: with the values.
+        group: with the groups, if there are any.
+    """
 
     id: str = "series"
     time: str = "timestamp"
     target: str = "value"
+    group: str | None = None
 
     def within(self, table: Any) -> dict[str, Any]:
         """The arguments of :func:`read` for a long table that has these columns; else none."""
@@ -62,6 +70,11 @@ class Features:
         parts = vars(self).values()
         return Features(*(part[key] if isinstance(part, Mapping) else part for part in parts))
 
+    def by_group(self, column: str | None) -> "Features":
+        """With a dict of tables in place of each table that has this column of groups."""
+        parts = {name: by_group(part, column) for name, part in vars(self).items()}
+        return Features(**parts)
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -85,6 +98,7 @@ def read(
     id_column: str | None = None,
     time_column: str | None = None,
     target_column: str | None = None,
+    group_column: str | None = None,
     features: "Features | None" = None,
 ) -> Reading:
     """Read a table, several of them, or a GluonTS dataset.
@@ -98,6 +112,8 @@ def read(
         id_column: of a long table, the column with the series.
         time_column: the column with the timestamps; also of a wide table that has them in a column.
         target_column: of a long table, the column with the values.
+        group_column: of a table of several groups, wide or long, the column that says which one a
+            row is of; tables of features that have it are read likewise.
         features: what is known beside the values.
 
     Raises:
@@ -105,6 +121,13 @@ def read(
             nothing of the above.
     """
     columns = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
+    if group_column is not None:
+        if group_column not in getattr(data, "columns", ()):
+            raise DataError(f"there is no column {group_column!r}, which is to hold the groups")
+        data, features = (
+            by_group(data, group_column),
+            (features or Features()).by_group(group_column),
+        )
     if isinstance(data, Mapping) and not {"start", "target"} <= data.keys():
         if not data:
             raise DataError("the dict of tables is empty")
@@ -117,7 +140,7 @@ def read(
             }
         except KeyError as error:
             raise DataError(f"there are no features of group {error}") from None
-        names = next(iter(parts.values()))[1]
+        names = replace(next(iter(parts.values()))[1], group=group_column or "group")
         return Reading({key: entry for key, (entry, _) in parts.items()}, names, grouped=True)
     if isinstance(data, Mapping) or (
         isinstance(data, Iterable) and not hasattr(data, "columns") and not _is_series(data)
@@ -129,6 +152,25 @@ def read(
         return _read_entries([data] if isinstance(data, Mapping) else list(data))
     entry, names = _read_table(data, "frame", freq, columns, features or Features())
     return Reading({"frame": entry}, names, grouped=False)
+
+
+def by_group(data: Any, column: str | None) -> Any:
+    """A table with a column of groups as a dict of tables; anything else is handed through.
+
+    Raises:
+        DataError: a row is of no group.
+    """
+    if column is None or column not in getattr(data, "columns", ()):
+        return data
+    frame = to_pandas(data)
+    missing = frame[column].isna().to_numpy()
+    if missing.any():
+        raise DataError(f"row {int(missing.argmax())} has no group: its {column!r} is missing")
+    groups = frame.groupby(column, sort=False, observed=True)
+    return {
+        key.item() if isinstance(key, np.generic) else key: part.drop(columns=column)
+        for key, part in groups
+    }
 
 
 def to_pandas(data: Any) -> pd.DataFrame:

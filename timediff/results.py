@@ -11,7 +11,7 @@ from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
-from timediff.reading import Names, read
+from timediff.reading import Names, by_group, read
 from timediff.registry import unknown_name
 from timediff.types import Number
 
@@ -372,17 +372,23 @@ class ForecastGroup(dict[Hashable, Forecast]):
     """The forecasts of several groups, by the caller's keys."""
 
     def to_frame(self, **options: Any) -> pd.DataFrame:
-        """The tables of all groups, one after another, with a first column ``group``."""
+        """The tables of all groups, one after another, the first column says of which group."""
         tables = {key: forecast.to_frame(**options) for key, forecast in self.items()}
-        table = pd.concat(tables, names=["group", None])
-        return table.reset_index(level="group").reset_index(drop=True)
+        column = next(iter(self.values())).names.group or "group"
+        table = pd.concat(tables, names=[column, None])
+        return table.reset_index(level=column).reset_index(drop=True)
 
     def constrain(self, **options: Any) -> "ForecastGroup":
         """The same for each group; see :meth:`Forecast.constrain`."""
         return ForecastGroup({key: one.constrain(**options) for key, one in self.items()})
 
-    def score(self, actuals: Mapping[Hashable, Any]) -> pd.DataFrame:
-        """Scores of each group, a row each."""
+    def score(self, actuals: Any) -> pd.DataFrame:
+        """Scores of each group, a row each.
+
+        Args:
+            actuals: a table for each group, or one with the column of groups.
+        """
+        actuals = by_group(actuals, next(iter(self.values())).names.group)
         missing = [key for key in self if key not in actuals]
         if missing:
             raise DataError(f"there are no observations of group {missing[0]!r}")

@@ -20,6 +20,7 @@ from timediff._frequency import period, stamps_of
 from timediff.errors import SavedModelError, TimediffError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.histories import Entry
+from timediff.later import Kept
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Names
 from timediff.recalibration import Recalibration
@@ -43,7 +44,7 @@ def save_forecaster(
             raise SavedModelError(f"{path} is there already: give overwrite=True to replace it")
         if not (path / CONFIG).is_file():
             raise SavedModelError(f"{path} is no saved forecaster, and is left alone")
-    entries = forecaster.entries if with_history else {}
+    entries = forecaster.kept.entries if with_history else {}
     tensors = {
         f"{i}.{field}": np.asarray(entry[field])
         for i, entry in enumerate(entries.values())
@@ -57,11 +58,11 @@ def save_forecaster(
     history = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
     extra = {
         "freq": forecaster.freq,
-        "preset": forecaster.preset,
+        "preset": forecaster.recipe.preset,
         "seed": forecaster.seed,
-        "options": forecaster.options,
-        "names": list(dataclasses.astuple(forecaster.names)),
-        "grouped": forecaster.grouped,
+        "options": forecaster.recipe.options,
+        "names": list(dataclasses.astuple(forecaster.kept.names)),
+        "grouped": forecaster.kept.grouped,
         "groups": [_group(key, entry) for key, entry in entries.items()],
         "recalibration": description,
         "history_sha256": hashlib.sha256(history).hexdigest(),
@@ -113,7 +114,8 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
         predictor = TimeGradPredictor(
             saved.network, saved.spec, saved.columns, device, saved.curves
         )
-        forecaster.take(predictor, entries, Names(*extra["names"]), extra["grouped"])
+        names = Names(*extra["names"])
+        forecaster.take(predictor, Kept(entries, names, extra["grouped"]))
         if extra.get("recalibration") is not None:
             arrays = {
                 name.removeprefix(RECALIBRATION): array
@@ -164,7 +166,7 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
         f"Joint sample paths of {network.target_dim} series, {spec.prediction_length} steps of "
         f"frequency `{named(spec.freq)}` ahead. Load it with `timediff.Forecaster.load(folder)`.",
         "",
-        f"- preset `{forecaster.preset}`, seed {forecaster.seed}, {weights:,} weights",
+        f"- preset `{forecaster.recipe.preset}`, seed {forecaster.seed}, {weights:,} weights",
         f"- timediff {timediff.__version__}, torch {torch.__version__}",
     ]
     for key, entry in entries.items():

@@ -117,7 +117,7 @@ class TimeDiffForecaster(BaseForecaster):
         return self
 
     def _freq(self) -> str:
-        return frequency(next(iter(self.forecaster_.entries.values())))
+        return frequency(next(iter(self.forecaster_.kept.entries.values())))
 
     def _update(self, y: Any, X: Any = None, update_params: bool = True) -> "TimeDiffForecaster":
         """Append the rows; with ``update_params`` also train on from the present weights."""
@@ -164,7 +164,7 @@ class TimeDiffForecaster(BaseForecaster):
 
     def _history(self) -> list[dict[str, Any]]:
         """The history up to the cutoff, where forecasts begin."""
-        (entry,) = self.forecaster_.entries.values()
+        (entry,) = self.forecaster_.kept.entries.values()
         at = pd.DataFrame({"": [np.nan]}, index=self.cutoff)
         end = self._entries(at, self._freq())[0]["start"]
         length = (end.ordinal - entry["start"].ordinal) // end.freq.n + 1

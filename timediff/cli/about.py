@@ -139,20 +139,20 @@ def _of_model(path: Path) -> dict[str, Any]:
     network, columns = forecaster.predictor.network, forecaster.columns
     shown = ", ".join(str(column) for column in columns[:10])
     rows = {
-        "preset": forecaster.preset,
+        "preset": forecaster.recipe.preset,
         "seed": forecaster.seed,
         "horizon": forecaster.horizon,
         "frequency": named(forecaster.predictor.spec.freq),
         "series": f"{len(columns)}: {shown}{', ...' if len(columns) > 10 else ''}",
         "weights": sum(parameter.numel() for parameter in network.parameters()),
-        "changed options": json.dumps(forecaster.options, default=str),
+        "changed options": json.dumps(forecaster.recipe.options, default=str),
     }
-    for key, entry in forecaster.entries.items():
+    for key, entry in forecaster.kept.entries.items():
         length = entry["target"].shape[1]
         first, last = (stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, length - 1))
-        name = f"history of {key}" if forecaster.grouped else "history"
+        name = f"history of {key}" if forecaster.kept.grouped else "history"
         rows[name] = f"{length} steps, {first} to {last}"
-    if not forecaster.entries:
+    if not forecaster.kept.entries:
         rows["history"] = "not kept"
     return rows
 

@@ -39,6 +39,13 @@ TimeColumn = Annotated[str | None, typer.Option(help="The column with the timest
 TargetColumn = Annotated[
     str | None, typer.Option(help="Of a long table: the column with the values.")
 ]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a table of several groups, wide or long: the column that says which one a row is "
+        "of. Later tables, also of features and scenarios, have it, too."
+    ),
+]
 Samples = Annotated[int, typer.Option(min=1, help="Joint paths to draw.")]
 Device = Annotated[str | None, typer.Option(help="Where to draw: auto, cpu, cuda, ...")]
 Aggregate = Annotated[

@@ -1,5 +1,6 @@
 """The command ``backtest``: what forecasts of the past would have been worth."""
 
+import dataclasses
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,6 +71,7 @@ def backtest(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    group_column: a.GroupColumn = None,
     known: f.Known = None,
     past: f.Past = None,
     future: f.Future = None,
@@ -131,8 +133,8 @@ def backtest(
 
 def read_named(source: str, kind: str | None, columns: dict[str, str | None]) -> "pd.DataFrame":
     """A table whose columns were named; of a wide one, the times are the index."""
-    ids, times, target = (columns[name] for name in COLUMNS)
-    frame = read_table(source, kind, id_column=ids, time_column=times)
+    ids, times, target, group = (columns[name] for name in COLUMNS)
+    frame = read_table(source, kind, id_column=ids, time_column=times, group_column=group)
     wide = ids is None and target is None
     return frame.set_index(times) if wide and times in frame.columns else frame
 
@@ -144,8 +146,11 @@ def name_columns(
     from timediff._tables import find_column
     from timediff.reading import Names
 
+    names = Names(group=columns["group_column"])
     if columns["id_column"] or columns["target_column"]:
-        forecaster.names = Names(*(find_column(frame, role, columns[role]) for role in COLUMNS))
+        ids, times, target = (find_column(frame, role, columns[role]) for role in COLUMNS[:3])
+        names = Names(ids, times, target, names.group)
+    forecaster.kept = dataclasses.replace(forecaster.kept, names=names)
 
 
 def _rows(result: "Backtest", by: By) -> "pd.DataFrame":

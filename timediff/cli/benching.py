@@ -46,6 +46,7 @@ def bench(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    group_column: a.GroupColumn = None,
     output: a.Output = "-",
     output_format: a.Format = None,
     input_format: a.InputFormat = None,

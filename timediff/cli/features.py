@@ -7,7 +7,7 @@ import typer
 
 from timediff.cli import arguments as a
 from timediff.cli.files import SUFFIXES, suffix_of
-from timediff.cli.tables import by_text, like, read_like, read_table
+from timediff.cli.tables import by_text, in_zone, like, read_like, read_table, zone_of
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def features(
     Raises:
         DataError: a file cannot be read.
     """
+    names = names or {}
+    group = forecaster.kept.names.group if forecaster else names.get("group_column")
     found: dict[str, Any] = {}
     for name, text in (("known", known), ("past", past)):
         if text is None:
@@ -87,17 +89,21 @@ def features(
         if not is_file(text):
             found[name] = text.split(",")
             continue
-        table = over_time(read_table(text), text)
-        found[name] = table if forecaster is None else like(table, forecaster)
+        table = over_time(read_table(text, group_column=group), text)
+        found[name] = (
+            in_zone(table, zone_of(frame)) if forecaster is None else like(table, forecaster)
+        )
     if future is not None:
-        ids, times = (names or {}).get("id_column"), (names or {}).get("time_column")
         if forecaster is not None:
             found["future"] = read_like(forecaster, future)
         else:
-            found["future"] = read_table(future, id_column=ids, time_column=times)
+            ids, times = names.get("id_column"), names.get("time_column")
+            table = read_table(future, id_column=ids, time_column=times, group_column=group)
+            found["future"] = in_zone(table, zone_of(frame))
     if static is not None:
-        known_labels = list(forecaster.columns) if forecaster else labels(frame, names or {})
-        found["static"] = by_series(read_table(static, texts=(0,), times=False), known_labels)
+        known_labels = list(forecaster.columns) if forecaster else labels(frame, names)
+        table = read_table(static, texts=(0,), times=False, group_column=group)
+        found["static"] = by_series(table, known_labels, group)
     return found
 
 
@@ -161,12 +167,18 @@ def labels(frame: "pd.DataFrame | None", names: dict[str, str | None]) -> list[A
     return [*frame.columns, *(frame[column].unique() if column in frame else ())]
 
 
-def by_series(table: "pd.DataFrame", known: list[Any]) -> "pd.DataFrame":
-    """A table with its first column, the series, as the index, unless it has one."""
+def by_series(table: "pd.DataFrame", known: list[Any], group: str | None) -> "pd.DataFrame":
+    """A table with its first column, the series, as the index, unless it has one.
+
+    Args:
+        table: series × features.
+        known: labels that are no text.
+        group: the column of groups, which is none of series.
+    """
     import pandas as pd
 
     if isinstance(table.index, pd.RangeIndex):
-        table = table.set_index(table.columns[0])
+        table = table.set_index(next(c for c in table.columns if c != group))
     own = by_text(known)
     return table.rename(index=lambda text: own.get(str(text), text))
 
@@ -184,6 +196,7 @@ def scenario(
         if totals:
             raise typer.BadParameter("it names a column of --given", param_hint="--given-total")
         return {}
-    table = like(over_time(read_table(given), given), forecaster)
+    table = read_table(given, group_column=forecaster.kept.names.group)
+    table = like(over_time(table, given), forecaster)
     sums = a.combinations(forecaster.columns, totals, "--given-total") if totals else None
     return {"given": table, "totals": sums}

@@ -11,7 +11,7 @@ from timediff.cli import features as f
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, replacing, write_table
 from timediff.cli.screen import busy, say
-from timediff.cli.tables import load_model, read_like
+from timediff.cli.tables import load_model, part_of, read_like
 from timediff.errors import OptionError
 
 if TYPE_CHECKING:
@@ -184,10 +184,11 @@ def plot(
         )
     forecaster = load_model(model)
     forecast = draw(forecaster, data, input_format, False, samples, seed, device, aggregate, quiet)
+    seen = read_like(forecaster, actuals) if actuals is not None else None
     if isinstance(forecast, dict):
         keys = list(forecast)
-        forecast = forecast[a.label(keys, group) if group is not None else keys[0]]
-    seen = read_like(forecaster, actuals) if actuals is not None else None
+        key = a.label(keys, group) if group is not None else keys[0]
+        forecast, seen = forecast[key], part_of(seen, forecaster.kept.names.group, key)
     picks = a.labels(forecast.columns, series)
     figure = forecast.plot(
         seen,
@@ -248,7 +249,7 @@ def likelihood(
     options = {"last": last, "draws": draws, "flow_steps": flow_steps, "seed": seed or 0}
     with busy(f"judging {len(forecaster.columns)} series", quiet):
         found = forecaster.log_likelihood(table, device=a.device_of(device), **options, **beside)
-    names = forecaster.names
+    names = forecaster.kept.names
     if isinstance(found, dict):
         import pandas as pd
 

@@ -8,7 +8,7 @@ from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of
 from timediff.cli.screen import show
-from timediff.cli.tables import parse_times, read_table
+from timediff.cli.tables import parse_times, part_of, read_table
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def score(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    group_column: a.GroupColumn = None,
     freq: a.Freq = None,
     output: a.Output = "-",
     output_format: a.Format = None,
@@ -45,21 +46,49 @@ def score(
 
     Of joint paths (`predict --paths`): CRPS, CRPS of the sum, energy and variogram score, coverage
     of 90 %. Of quantiles: their weighted loss, which of the 19 from 0.05 to 0.95 is the CRPS, and
-    the coverage of the intervals they make. ACTUALS may have more time than the forecast.
+    the coverage of the intervals they make. ACTUALS may have more time than the forecast. A
+    forecast of several groups gives a row for each; ACTUALS has the column of groups, too.
     """
+    from timediff.reading import by_group
+
     if forecast == actuals == "-":
         raise typer.BadParameter("stdin holds one table only", param_hint="ACTUALS")
     check_output(output, overwrite)
     format_of(output, output_format)
-    table = read_table(forecast, input_format if forecast == "-" else None, texts=(0,))
-    table, ids, times = _roles(table)
+    table = read_table(
+        forecast, input_format if forecast == "-" else None, texts=(0, 1), group_column=group_column
+    )
+    group = group_column or ("group" if "group" in table.columns[:1] else None)
     names = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
     observed = read_table(
         actuals,
         input_format if actuals == "-" else None,
-        id_column=id_column or ids,
+        id_column=id_column or str(table.columns[int(group is not None)]),
         time_column=time_column,
+        group_column=group,
     )
+    for what, frame in (("the forecast", table), ("ACTUALS", observed)):
+        if group is not None and group not in frame.columns:
+            raise DataError(f"{what} has no column {group!r} of groups: {list(frame.columns)}")
+    parts = {None: table} if group is None else by_group(table, group)
+    rows = []
+    for key, one in parts.items():
+        scores = _scores(one, part_of(observed, group, key), names, freq, aggregate)
+        rows.append(scores if key is None else {str(group): key, **scores})
+    import pandas as pd
+
+    show(pd.DataFrame(rows), output, output_format, overwrite)
+
+
+def _scores(
+    table: "pd.DataFrame",
+    observed: Any,
+    names: dict[str, str | None],
+    freq: str | None,
+    aggregate: list[str] | None,
+) -> dict[str, Any]:
+    """The row of one forecast beside what happened."""
+    table, ids, times = _roles(table)
     target = table.columns[3] if PATH in table.columns[2:3] else None
     if not any(names.values()) and {ids, times, target} <= set(observed.columns):
         names = {"id_column": ids, "time_column": times, "target_column": target}
@@ -68,23 +97,17 @@ def score(
     labels, stamps = list(table[ids].unique()), _stamps(table[times])
     actual = _observed(labels, stamps, observed, names, freq)
     if PATH in table.columns:
-        scores = _of_paths(table, labels, actual, aggregate)
-    else:
-        scores = _of_quantiles(table, labels, actual)
-    import pandas as pd
-
-    show(pd.DataFrame([scores]), output, output_format, overwrite)
+        return _of_paths(table, labels, actual, aggregate)
+    return _of_quantiles(table, labels, actual)
 
 
 def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
     """The table, its times read, and the columns with the series and the times: its first two."""
-    if "group" in table.columns[:1]:
-        raise DataError("the forecast has several groups: score one at a time")
     parsed = parse_times(table.iloc[:, 1]) if len(table.columns) > 2 else None
     if parsed is None:
         raise DataError(
             f"the forecast has the columns {list(table.columns)}: expected series, timestamps and "
-            "then sample and value, or quantiles"
+            "then sample and value, or quantiles; of several groups give --group-column"
         )
     ids, times = table.columns[:2]
     return table.assign(**{times: parsed}), ids, times

@@ -50,11 +50,11 @@ def training(forecaster: "Forecaster", quiet: bool, verbose: bool) -> Iterator[N
             from timediff.cli.progress import progress_callback
 
             with progress_callback(lines=verbose) as callback:
-                forecaster.callbacks.append(callback)
+                forecaster.recipe.callbacks.append(callback)
                 try:
                     yield
                 finally:
-                    forecaster.callbacks.remove(callback)
+                    forecaster.recipe.callbacks.remove(callback)
         else:
             yield
     finally:

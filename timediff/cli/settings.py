@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
 
 OWN = ("horizon", "preset", "seed", "freq")
-COLUMNS = ("id_column", "time_column", "target_column")
+COLUMNS = ("id_column", "time_column", "target_column", "group_column")
 
 
 def settings(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str | None]]:

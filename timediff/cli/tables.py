@@ -23,6 +23,7 @@ def read_table(
     *,
     id_column: str | None = None,
     time_column: str | None = None,
+    group_column: str | None = None,
     texts: tuple[str | int, ...] = (),
     times: bool = True,
 ) -> "pd.DataFrame":
@@ -35,6 +36,7 @@ def read_table(
         given: its format; by the suffix, or CSV, if None.
         id_column: of a long table, if it has none of the usual names.
         time_column: likewise; or of a wide one.
+        group_column: of a table of several groups, whose labels stay text, too.
         texts: more columns that stay text, by name or position.
         times: whether it has timestamps.
 
@@ -48,6 +50,7 @@ def read_table(
     name = format_of(place, given)
     content = _bytes(place)
     ids = [id_column] if id_column else list(DIALECTS["id_column"])
+    ids += [group_column] if group_column else []
     try:
         if name == "parquet":
             frame = pd.read_parquet(io.BytesIO(content))
@@ -148,7 +151,8 @@ def read_like(forecaster: "Forecaster", place: str, given: str | None = None) ->
     Raises:
         DataError: see :func:`read_table`.
     """
-    return like(read_table(place, given, texts=(forecaster.names.id,)), forecaster)
+    names = forecaster.kept.names
+    return like(read_table(place, given, texts=(names.id,), group_column=names.group), forecaster)
 
 
 def by_text(labels: "Iterable[Any]") -> dict[str, Any]:
@@ -161,17 +165,54 @@ def like(frame: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
 
     A file has no time zones, only offsets, and no labels that are numbers.
     """
-    import pandas as pd
-
     own = by_text(forecaster.columns)
-    entry = next(iter(forecaster.entries.values()), None)
+    entry = next(iter(forecaster.kept.entries.values()), None)
     zone = entry["info"].get("tz") if entry else None
-    names = forecaster.names
+    names = forecaster.kept.names
+    if names.group in frame.columns:
+        groups = by_text(forecaster.kept.entries)
+        keys = frame[names.group].map(lambda text: groups.get(str(text), text))
+        frame = frame.assign(**{str(names.group): keys})
     if names.id in frame.columns and names.id not in own:  # long, of values or of features
         ids = frame[names.id]
         frame = frame.assign(**{names.id: ids.map(lambda text: own.get(str(text), text))})
     else:
         frame = frame.rename(columns=lambda text: own.get(str(text), text))
+    return in_zone(frame, zone)
+
+
+def part_of(table: "pd.DataFrame | None", column: str | None, key: Any) -> "pd.DataFrame | None":
+    """The rows of a group, of a table that has the column of groups.
+
+    Raises:
+        DataError: it has none of this group.
+    """
+    from timediff.reading import by_group
+
+    parts = by_group(table, column)
+    if not isinstance(parts, dict):
+        return table
+    if key not in parts:
+        raise DataError(f"there are no rows of group {key!r}: groups are {list(parts)}")
+    return parts[key]
+
+
+def zone_of(frame: "pd.DataFrame | None") -> Any:
+    """The time zone of a table's timestamps, None if they have none."""
+    import pandas as pd
+
+    if frame is None:
+        return None
+    if isinstance(frame.index, pd.DatetimeIndex):
+        return frame.index.tz
+    aware = (frame[c].dtype for c in frame.columns)
+    return next((dtype.tz for dtype in aware if isinstance(dtype, pd.DatetimeTZDtype)), None)
+
+
+def in_zone(frame: "pd.DataFrame", zone: Any) -> "pd.DataFrame":
+    """The table with its times that have a time zone in this one, if it is one."""
+    import pandas as pd
+
     if zone is None:
         return frame
     if isinstance(frame.index, pd.DatetimeIndex) and frame.index.tz is not None:

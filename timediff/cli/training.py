@@ -43,6 +43,7 @@ def fit(
     id_column: a.IdColumn = None,
     time_column: a.TimeColumn = None,
     target_column: a.TargetColumn = None,
+    group_column: a.GroupColumn = None,
     known: f.Known = None,
     past: f.Past = None,
     future: f.Future = None,
@@ -69,7 +70,11 @@ def fit(
     options, columns = settings(arguments)
     forecaster = forecaster_of(options)
     frame = read_table(
-        data, input_format, id_column=columns["id_column"], time_column=columns["time_column"]
+        data,
+        input_format,
+        id_column=columns["id_column"],
+        time_column=columns["time_column"],
+        group_column=columns["group_column"],
     )
     beside = f.features(known, past, future, static, names=columns, frame=frame)
     began = time.perf_counter()
@@ -125,4 +130,4 @@ def update(
 
 
 def _length(forecaster: "Forecaster") -> int:
-    return max((entry["target"].shape[1] for entry in forecaster.entries.values()), default=0)
+    return max((entry["target"].shape[1] for entry in forecaster.kept.entries.values()), default=0)
