@@ -196,10 +196,13 @@ def test_the_shortest_history_is_enough_and_one_step_less_is_not(kind):
 
 
 @ALL
-def test_a_series_without_observation_is_named(kind):
+def test_of_a_series_without_observation_nothing_is_forecast(kind):
     data = entry(info={"columns": ["a", "b", "c"]})
     data["target"][1] = np.nan
-    with pytest.raises(DataError, match="series 'b' of 'north' has no observation"):
+    (samples,) = draw(kind(24, 24), data)
+    assert np.isnan(samples[..., 1]).all() and np.isfinite(samples[..., [0, 2]]).all()
+    data["target"][:] = np.nan
+    with pytest.raises(DataError, match="'north' has no observation in any series"):
         draw(kind(24, 24), data)
 
 

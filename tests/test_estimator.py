@@ -545,7 +545,7 @@ def infinite():
 
 def empty():
     data = bad_entry()
-    data["target"][2] = np.nan
+    data["target"][:] = np.nan
     return data
 
 
@@ -553,7 +553,7 @@ MISTAKES = [
     (lambda: [], "no entries"),
     (lambda: bad_entry(), "put it in a list"),
     (lambda: [infinite()], "series 'y' of 'a' has the value inf at 2024-01-02 06:00"),
-    (lambda: [empty()], "series 'z' of 'a' has no observation"),
+    (lambda: [empty()], "'a' has no observation in any series"),
     (lambda: [bad_entry(target=[["1", "two"], ["3", "4"]])], "not a table of numbers"),
     (lambda: [bad_entry(target=np.zeros((2, 3, 4)))], r"shape \(2, 3, 4\)"),
     (lambda: [bad_entry(target=np.zeros((3, 6)))], "has 6 steps"),

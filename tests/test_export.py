@@ -187,6 +187,18 @@ def test_every_scaling_is_the_predictors(scaling, window):
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_series_without_observation_and_a_large_level_are_the_predictors():
+    predictor, values = random_predictor(), history().astype(float)
+    values[:, 1] = np.nan
+    values[:, 2] += 3e9
+    (wanted,) = export.windows(predictor, [entry(values)])
+    got = plain_runner(predictor).window(values, "2024-01-01")
+    assert np.isnan(got["shift"]).tolist() == [False, True, False] and got["shift"][2] > 2e9
+    assert sorted(got) == sorted(wanted)
+    for name, part in wanted.items():
+        np.testing.assert_allclose(got[name], part, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
 def test_values_that_do_not_fit_are_errors():
     made = plain_runner(random_predictor())
     with pytest.raises(ValueError, match=r"shape \(9, 2\), expected \(time, 3\)"):

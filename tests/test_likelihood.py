@@ -159,9 +159,6 @@ def test_errors_name_series_time_and_the_way_out(fitted):
     late.iloc[:238, 1] = np.nan
     with pytest.raises(DataError, match=r"'b'.* begins at 2024-01-10 22:00.*more rows"):
         fitted.log_likelihood(late)
-    late["b"] = np.nan
-    with pytest.raises(DataError, match=r"'b'.* has no observation"):
-        fitted.log_likelihood(late)
     with pytest.raises(DataError, match="no series 'c'"):
         fitted.log_likelihood(table()[["a", "b"]])
     for options in ({"last": 0}, {"draws": 0}, {"flow_steps": -1}, {"seed": -1}):

@@ -31,7 +31,7 @@ def draw(predictor, data, given, count=20, seed=1, **options):
 def test_nothing_given_is_what_it_was(predictor):
     data = [entry(240), entry(200)]
     plain = [f.samples for f in predictor.predict(data, 9, 1)]
-    for given in (None, [None, None]):
+    for given in (None, [None, None], Given(FREE), [None, Given(FREE)]):
         for a, f in zip(plain, draw(predictor, data, given, 9), strict=True):
             assert np.array_equal(a, f.samples)
             assert "given" not in (f.info or {})

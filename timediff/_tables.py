@@ -87,7 +87,7 @@ def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:
 
 
 def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np.ndarray:
-    """The values of one column as float32, NaN where missing; errors say of which kind it is."""
+    """The values of one column, NaN where missing; errors say of which kind it is."""
     if dtypes.is_numeric_dtype(series.dtype) and not dtypes.is_complex_dtype(series.dtype):
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
@@ -103,9 +103,8 @@ def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np
             )
         values = numbers.to_numpy(dtype=np.float64)
     with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
-    if np.isinf(values).any():
-        where = np.isinf(values)
+        where = np.isinf(values.astype(np.float32))
+    if where.any():
         value = series.iloc[int(where.argmax())]
         raise DataError(
             f"{kind} {label!r} at {first_of(where, series.index)}: {value} is infinite or beyond "

@@ -36,12 +36,13 @@ class Backtest:
 
     Args:
         forecasts: of each window, in the order of time within each group.
-        actuals: what was observed, ``(W, P, D)``, NaN where it was not.
+        actuals: what was observed, ``(W, P, D)``, NaN where it was not; it is made NaN where there
+            is no forecast, because a series had no observation before.
         others: of each simple forecast the paths ``(W, S, P, D)``, by its name.
 
     Attributes:
         forecasts: as given.
-        actuals: as given.
+        actuals: as said.
         others: as given.
     """
 
@@ -51,8 +52,9 @@ class Backtest:
         actuals: np.ndarray,
         others: dict[str, np.ndarray] | None = None,
     ):
-        self.forecasts, self.actuals = list(forecasts), actuals
+        self.forecasts = list(forecasts)
         self.samples = np.stack([forecast.samples for forecast in self.forecasts])
+        self.actuals = np.where(np.isnan(self.samples).any(1), np.nan, actuals)
         self.others = dict(others or {})
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """GluonTS entries in, checked arrays out. One of the two transposes of the package is here."""
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from timediff._frequency import (
 )
 from timediff.errors import DataError
 from timediff.features import Features, read_features
+from timediff.history import offsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +30,12 @@ class Panel:
     Attributes:
         item_id: as in the entry.
         start: time of the first value.
-        values: ``(T, D)`` float32, NaN where missing.
+        values: ``(T, D)`` float32, NaN where missing; counted from ``offset``.
         univariate: whether the entry's target had one axis; its forecast has none for series.
         info: as in the entry; ``info["columns"]`` names the series.
         features: what is known beside the values, or None.
+        offset: ``(D,)`` float64, the level that each series is counted from; None if from 0, as is
+            usual; see :func:`timediff.history.offsets`.
     """
 
     item_id: str | None
@@ -40,6 +44,25 @@ class Panel:
     univariate: bool
     info: dict[str, Any] | None
     features: Features | None = None
+    offset: np.ndarray | None = None
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Which series have no observation at all, ``(D,)``."""
+        found: np.ndarray = np.isnan(self.values).all(axis=0)
+        return found
+
+    @property
+    def shift(self) -> np.ndarray:
+        """What is to be added to paths, ``(D,)``: NaN for a series of which nothing is known."""
+        return np.where(self.dead, np.nan, 0.0 if self.offset is None else self.offset)
+
+    def absolute(self) -> "Panel":
+        """The same, counted from 0, in single precision."""
+        if self.offset is None:
+            return self
+        values = (self.values + self.offset).astype(np.float32)
+        return dataclasses.replace(self, values=values, offset=None)
 
     def name(self, series: int) -> str:
         """A name of one series for a message."""
@@ -57,12 +80,17 @@ class Panel:
         return repr(self.item_id) if self.item_id else f"the entry that starts at {self.when(0)}"
 
     def check_observed(self) -> None:
-        """Raise a DataError if a series has no observation at all."""
-        empty = np.isnan(self.values).all(axis=0)
-        if empty.any():
-            raise DataError(
-                f"{self.name(int(empty.argmax()))} has no observation from {self.when(0)} on: "
-                "leave it out"
+        """Raise a DataError if no series has any observation."""
+        if self.dead.all():
+            raise DataError(f"{self.title} has no observation in any series: leave it out")
+
+    def warn_of_dead(self) -> None:
+        """Warn if a series has no observation, so that nothing can be forecast of it."""
+        if self.dead.any():
+            warnings.warn(
+                f"{self.name(int(self.dead.argmax()))} has no observation from {self.when(0)} on: "
+                "what is forecast of it is NaN",
+                stacklevel=3,
             )
 
 
@@ -112,8 +140,10 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
         univariate=target.ndim == 1,
         info=info,
     )
+    offset = offsets(panel.values)
     with np.errstate(over="ignore"):
-        single = panel.values.astype(np.float32, copy=False)
+        single = panel.values if offset is None else panel.values - offset
+        single = single.astype(np.float32, copy=False)
     bad = np.argwhere(np.isinf(single))
     if len(bad):
         time, column = map(int, bad[0])
@@ -123,7 +153,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
             "is missing"
         )
     features = read_features(entry, panel.title, start, *single.shape)
-    return dataclasses.replace(panel, values=single, features=features)
+    return dataclasses.replace(panel, values=single, features=features, offset=offset)
 
 
 def _start(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:

@@ -148,12 +148,13 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         **kwargs: Any,
     ) -> TrainOutput:
         """As :meth:`train`, and returns the Lightning trainer and module, too."""
-        panels = read_dataset(training_data, self.freq)
+        panels = self._read(training_data)
         for panel in panels:
             panel.check_observed()
+            panel.warn_of_dead()
         held_out = None
         if validation_data is not None:
-            held_out = read_dataset(validation_data, self.freq)
+            held_out = self._read(validation_data)
             if held_out[0].values.shape[1] != panels[0].values.shape[1]:
                 raise DataError("the validation data have another number of series")
         if ckpt_path is not None:
@@ -171,6 +172,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 )
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")
+        panels = [spec.features.in_order(panel) for panel in panels]
+        held_out = held_out and [spec.features.in_order(panel) for panel in held_out]
         for panel in [*panels, *(held_out or [])]:
             spec.features.check(panel)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
@@ -193,6 +196,11 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         return TrainOutput(Identity(), module, trainer, predictor)
 
     # -- how it is done ----------------------------------------------------------------------
+
+    def _read(self, dataset: Iterable[Any]) -> list[Panel]:
+        """The entries; what diffuses levels is given them as they are."""
+        panels = read_dataset(dataset, self.freq)
+        return panels if self.options.prior else [panel.absolute() for panel in panels]
 
     def _fit(
         self,

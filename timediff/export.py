@@ -108,7 +108,7 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
         columns = predictor.columns
         entries = [e if columns is None else aligned(e, columns, k) for k, e in found.items()]
     panels = (panel for chunk in predictor._chunks(entries, 1) for _, panel in chunk)
-    return [_arrays(predictor.gather([panel])) for panel in panels]
+    return [_arrays(predictor.gather([panel])) | {"shift": panel.shift} for panel in panels]
 
 
 def _arrays(batch: Batch) -> dict[str, np.ndarray]:

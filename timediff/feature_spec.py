@@ -1,14 +1,14 @@
 """Which features a model was trained with, and the statistics that it keeps of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from timediff.entries import Panel
 from timediff.errors import DataError
-from timediff.features import CATEGORY, KNOWN, PAST, REAL, Features
+from timediff.features import ARGUMENTS, CATEGORY, KNOWN, PAST, REAL, Features
 
 LEAST_SCALE = 1e-3  # of the usual deviation of a feature: below, a series has none of its own
 
@@ -100,6 +100,16 @@ class FeatureSpec:
             spec.check(panel, "the first entry has")
         return spec
 
+    def in_order(self, panel: Panel) -> Panel:
+        """The entry with its features in the order of the model, where they are found by name."""
+        features = panel.features
+        if features is None:
+            return panel
+        for name, part in self.fields():
+            if part.names:
+                features = features.in_order(name, tuple(part.names))
+        return replace(panel, features=features)
+
     def check(self, panel: Panel, who: str = "the model was trained with") -> None:
         """Raise a DataError unless an entry has these features, whose categories are known."""
         for name, part in self.fields():
@@ -112,6 +122,7 @@ class FeatureSpec:
                     f"{panel.title} has {size} features in {name}, but {who} {part.size}"
                     + (f", {list(part.names)}" if part.names else "")
                     + f": give {part.size or 'none'}"
+                    + (f" (with tables: {ARGUMENTS[name]})" if part.size else "")
                 )
             if values is None or panel.features is None:
                 continue
@@ -125,7 +136,7 @@ class FeatureSpec:
             if given and part.names and given != part.names:
                 raise DataError(
                     f"{name} of {panel.title} holds {list(given)}, but {who} {list(part.names)}: "
-                    "give these, in this order"
+                    f"give these (with tables: {ARGUMENTS[name]})"
                 )
         if self.category.size and panel.features is not None:
             self._check_categories(panel.title, panel.features)
@@ -155,7 +166,8 @@ class FeatureSpec:
             raise DataError(
                 f"{features.name(KNOWN, number, series)} of {panel.title} has no value at "
                 f"{panel.when(length + time)}, which is to be forecast: give it up to "
-                f"{panel.when(length + p - 1)}, or, if it is not known ahead, as {PAST}"
+                f"{panel.when(length + p - 1)}, or, if it is not known ahead, as {PAST} (with "
+                f"tables: {ARGUMENTS[PAST]})"
             )
 
     def to_json(self) -> dict[str, Any]:

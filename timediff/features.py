@@ -1,7 +1,7 @@
 """Features of an entry, checked: what is known beside the series themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ KNOWN = FieldName.FEAT_DYNAMIC_REAL
 PAST = FieldName.PAST_FEAT_DYNAMIC_REAL
 REAL = FieldName.FEAT_STATIC_REAL
 CATEGORY = FieldName.FEAT_STATIC_CAT
+ATTRIBUTES = {KNOWN: "known", PAST: "past", REAL: "real", CATEGORY: "category"}
+ARGUMENTS = {KNOWN: "known=", PAST: "past=", REAL: "static=", CATEGORY: "static="}  # of tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,17 @@ class Features:
 
     def field(self, field: str) -> np.ndarray | None:
         """The values of a field of GluonTS."""
-        return {KNOWN: self.known, PAST: self.past, REAL: self.real, CATEGORY: self.category}[field]
+        values: np.ndarray | None = getattr(self, ATTRIBUTES[field])
+        return values
+
+    def in_order(self, field: str, names: tuple[str, ...]) -> "Features":
+        """The same, if this field has just these features in another order, with them in this."""
+        values, given = self.field(field), self.names.get(field)
+        if values is None or given is None or sorted(given) != sorted(names):
+            return self
+        values = values[..., [given.index(name) for name in names]]
+        changed = {ATTRIBUTES[field]: values, "names": {**self.names, field: names}}
+        return replace(self, **changed)  # type: ignore[arg-type]
 
     def name(self, field: str, number: int, series: int | None = None) -> str:
         """A name of one feature for a message, of one series where each has its own."""

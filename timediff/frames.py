@@ -28,6 +28,7 @@ from timediff._tables import (
     read_numbers,
 )
 from timediff.errors import DataError, OptionError
+from timediff.history import offsets
 
 
 def from_wide(
@@ -80,7 +81,7 @@ def from_wide(
         )
     target = np.full((width, length), np.nan, dtype=np.float32)
     for i, label in enumerate(frame.columns):
-        target[i, rows] = read_numbers(frame.iloc[:, i], label)
+        target = _with_row(target, i, rows, read_numbers(frame.iloc[:, i], label))
     columns, layout = frame.columns.tolist(), layout | info
     grid = Grid(frame.index, start, rows, length, freq, layout, columns)
     fields, names = read_tables(grid, known, past, static)
@@ -192,13 +193,22 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
         if (start.ordinal - first.ordinal) % first.freq.n:
             raise DataError(f"series {name!r} starts at {start}, between the steps from {first}")
     start = min(entry["start"] for entry in entries)
-    offsets = [(entry["start"].ordinal - start.ordinal) // start.freq.n for entry in entries]
-    length = max(offset + len(series) for offset, series in zip(offsets, values, strict=True))
+    begins = [(entry["start"].ordinal - start.ordinal) // start.freq.n for entry in entries]
+    length = max(first + len(series) for first, series in zip(begins, values, strict=True))
     target = np.full((len(values), length), np.nan, dtype=np.float32)
-    for row, name, offset, series in zip(target, names, offsets, values, strict=True):
-        stamps = timestamps(start + offset, len(series), {})
-        row[offset : offset + len(series)] = read_numbers(pd.Series(series, stamps), name)
+    for i, (name, first, series) in enumerate(zip(names, begins, values, strict=True)):
+        stamps = timestamps(start + first, len(series), {})
+        numbers = read_numbers(pd.Series(series, stamps), name)
+        target = _with_row(target, i, slice(first, first + len(series)), numbers)
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]
+
+
+def _with_row(target: np.ndarray, row: int, steps: Any, values: np.ndarray) -> np.ndarray:
+    """The target with values in a row; in double precision from where a series needs that."""
+    if target.dtype == np.float32 and offsets(values[:, None]) is not None:
+        target = target.astype(np.float64)
+    target[row, steps] = values
+    return target
 
 
 def to_wide(entry: Mapping[str, Any]) -> pd.DataFrame:

@@ -101,7 +101,7 @@ def extended(history: Entry, new: Entry) -> Entry:
 def _merged(old: np.ndarray, new: np.ndarray, first: int, second: int) -> np.ndarray:
     """Two arrays along the last axis from these steps on; the new values win, NaN excepted."""
     length = max(first + old.shape[-1], second + new.shape[-1] if new.shape[-1] else 0)
-    merged = np.full((*old.shape[:-1], length), np.nan, dtype=np.float32)
+    merged = np.full((*old.shape[:-1], length), np.nan, dtype=np.result_type(old, new))
     merged[..., first : first + old.shape[-1]] = old
     if new.shape[-1]:
         part = merged[..., second : second + new.shape[-1]]

@@ -1,4 +1,4 @@
-"""What a window knows of the history before it: gaps filled, and means of the long past."""
+"""What a window knows of the history: what it is counted from, gaps filled, long means."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,42 @@ if TYPE_CHECKING:
     from timediff.windows import WindowSpec
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
+FINE = 1e-3  # of the mean change, by which single precision may be off
 BRIDGE_SEASONS = 8  # past changes of the same season by which a short gap is filled
+
+
+def offsets(values: np.ndarray) -> np.ndarray | None:
+    """From what level each series is counted, where single precision would lose its changes.
+
+    Next to a level of a thousand million, float32 knows no steps below 64.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+
+    Returns:
+        ``(D,)`` float64: 0 where no level is needed, a whole number for whole numbers; None if no
+        series needs one, as is so of all that come in single precision.
+    """
+    if values.dtype != np.float64:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = np.nan_to_num(np.abs(values.astype(np.float32) - values), posinf=0.0).max(0)
+    some = np.flatnonzero(lost)
+    if not len(some):
+        return None
+    known = values[:, some]
+    change, steps = np.abs(np.diff(known, axis=0)), ~np.isnan(np.diff(known, axis=0))
+    mean = np.where(steps, change, 0.0).sum(0) / np.maximum(steps.sum(0), 1)
+    coarse = (mean > 0) & (lost[some] > FINE * mean)
+    if not coarse.any():
+        return None
+    some, known = some[coarse], known[:, coarse]
+    observed = ~np.isnan(known)
+    level = np.where(observed, known, 0.0).sum(0) / observed.sum(0)
+    whole = ((known == known.round()) | ~observed).all(0)
+    found = np.zeros(values.shape[1])
+    found[some] = np.where(whole, level.round(), level)
+    return found
 
 
 def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -> np.ndarray:

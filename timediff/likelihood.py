@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from timediff._frequency import stamps_of
-from timediff.entries import Panel, read_entry
+from timediff.entries import Panel
 from timediff.errors import DataError, OptionError
 from timediff.network import Batch
 from timediff.network.likelihood import likelihood
@@ -46,7 +46,7 @@ def _of_entry(
     options: tuple[int, int, str | None],
     seed: int,
 ) -> pd.DataFrame:
-    panel = read_entry(entry, position, predictor.spec.freq)
+    panel = predictor.read(entry, position)
     length, p = len(panel.values), predictor.prediction_length
     origins = _origins(panel, predictor, last)
     network = predictor.network.eval()

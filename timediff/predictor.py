@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +271,12 @@ class TimeGradPredictor(PyTorchPredictor):
         self, panel: Panel, batch: Batch, num_samples: int, seed: torch.Tensor, given: Given | None
     ) -> JointForecast:
         """The forecast of one entry, of which something may be given."""
-        if given is None:
+        if given is None or given.is_free:
             paths = self.network.sample(batch, num_samples, seed)[0]
             return self._forecast(panel, paths.cpu().numpy())
         given.check_shape(self.prediction_length, panel.values.shape[1], panel.title)
-        conditions = Conditions(*(part.to(self.device) for part in given.conditions()))
+        shift = given.check_known(panel.shift, panel.title)
+        conditions = Conditions(*(part.to(self.device) for part in given.conditions(shift)))
         drawn = self.network.scenarios(batch, num_samples, seed, conditions)
         forecast = self._forecast(panel, drawn.paths.cpu().numpy())
         forecast.info = {**(forecast.info or {}), "given": report(drawn, given, panel.title)}
@@ -289,7 +290,7 @@ class TimeGradPredictor(PyTorchPredictor):
         budget, used = self.network.options.memory_budget * 2**30, 0
         own = 4 * self.network.target_dim * self.spec.floats(num_samples)
         for i, entry in enumerate(dataset):
-            panel = read_entry(entry, i, self.spec.freq)
+            panel = self.read(entry, i)
             self._check(panel)
             size = own + panel.values.nbytes
             if chunk and (used + size > budget or len(chunk) == self.batch_size):
@@ -299,6 +300,11 @@ class TimeGradPredictor(PyTorchPredictor):
             used += size
         if chunk:
             yield chunk
+
+    def read(self, entry: Mapping[str, Any], position: int) -> Panel:
+        """An entry, its features in the model's order; counted from 0 without a prior."""
+        panel = self.spec.features.in_order(read_entry(entry, position, self.spec.freq))
+        return panel if self.spec.lookback else panel.absolute()
 
     def gather(self, panels: list[Panel]) -> Batch:
         """The windows after the ends of these entries, on the device."""
@@ -324,10 +330,13 @@ class TimeGradPredictor(PyTorchPredictor):
         self.spec.features.check(panel)
         self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()
+        panel.warn_of_dead()
 
     def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:
         start = panel.start + len(panel.values)
-        bad = np.argwhere(~np.isfinite(paths))
+        if panel.offset is not None or panel.dead.any():
+            paths = paths + panel.shift.astype(float if panel.offset is not None else paths.dtype)
+        bad = np.argwhere(~np.isfinite(paths) & ~panel.dead)
         if len(bad):
             _, step, series = map(int, bad[0])
             when = panel.when(len(panel.values) + step)

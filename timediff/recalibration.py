@@ -344,6 +344,8 @@ def _windows(
             f"paths of the shape {forecasts.shape} and observations of {observed.shape}: they "
             "must be windows × paths × steps × series and windows × steps × series"
         )
+    # of a series that had no observation, neither is there; nothing is learned of it then
+    forecasts = np.where(np.isnan(forecasts) & np.isnan(observed[:, None]), 0.0, forecasts)
     if not np.isfinite(forecasts).all() or not np.isfinite(observed).any():
         raise DataError("a path is not finite, or nothing at all was observed")
     return forecasts, observed, columns

@@ -328,6 +328,8 @@ class Forecast:
     def score(self, actuals: Any) -> dict[str, float]:
         """Scores of the paths; see :func:`timediff.scores.score_table`.
 
+        A series of which nothing was known, so that its forecast is NaN, does not count.
+
         Args:
             actuals: what was observed, as a table of any form; more time and NaN do not disturb.
 
@@ -338,8 +340,11 @@ class Forecast:
 
         from timediff.scores import score_table
 
-        target = torch.from_numpy(self.actuals(actuals).astype(np.float32))
-        return score_table(torch.from_numpy(self.samples.astype(np.float32)), target)
+        samples = self.samples.astype(np.result_type(self.samples, np.float32), copy=False)
+        target = np.where(np.isnan(samples).any(0), np.nan, self.actuals(actuals))
+        return score_table(
+            torch.from_numpy(samples), torch.from_numpy(target.astype(samples.dtype))
+        )
 
     def plot(self, actuals: Any = None, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts after the history; see :func:`timediff.plot.fan_chart`.

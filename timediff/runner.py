@@ -112,7 +112,9 @@ class Runner:
                 calls = iter(noise[paths].swapaxes(0, 1).astype(np.float32))
                 source = calls.__next__
             parts.append(draw(past, len(paths), source))
-        return self._finish(np.concatenate(parts), window)
+        paths, shift = self._finish(np.concatenate(parts), window), window["shift"]
+        kind = np.float64 if np.nan_to_num(shift).any() else paths.dtype
+        return paths + shift.astype(kind) if np.any(shift != 0) else paths
 
     @property
     def is_residual(self) -> bool:
@@ -129,14 +131,18 @@ class Runner:
             start: see :meth:`predict`.
 
         Returns:
-            ``target, observed, calendar, floor, whole``; and ``lags, loc, scale``, or with a prior
-            ``recent, seasonal, profile, past, unit, change, deviation``.
+            ``target, observed, calendar, floor, whole, shift``; and ``lags, loc, scale``, or with a
+            prior ``recent, seasonal, profile, past, unit, change, deviation``.
         """
-        x = np.asarray(values, dtype=np.float32)
+        exact = np.asarray(values)
+        exact = exact if exact.dtype == np.float32 else exact.astype(np.float64)
+        offset = _history.offsets(exact) if self.is_residual and exact.ndim == 2 else None
+        zero = np.zeros(exact.shape[-1:]) if offset is None else offset
+        x = (exact if offset is None else exact - zero).astype(np.float32)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ValueError(f"values have the shape {x.shape}, expected (time, {self.dim})")
-        if np.isinf(x).any() or np.isnan(x).all(0).any():
-            raise ValueError("a value is infinite, or a series has no observation at all")
+        if np.isinf(x).any() or np.isnan(x).all():
+            raise ValueError("a value is infinite, or there is no observation at all")
         m, c, p = self.manifest["window"], self.first, self.horizon
         skipped = max(0, len(x) - m["reach"])
         length = m["pad"] + len(x) - skipped + p
@@ -148,7 +154,9 @@ class Runner:
             start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"]
         )
         window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
-        window["floor"] = np.where((x < 0).any(0), -np.inf, 0.0).astype("f4")
+        zero = (0.0 - zero).astype("f4")
+        window["floor"] = np.where((x < zero).any(0), -np.inf, zero)
+        window["shift"] = np.where(np.isnan(x).all(0), np.nan, 0.0 if offset is None else offset)
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
         if self.is_residual:
             return window | self._pasts(x, filled)

@@ -125,12 +125,39 @@ class Given:
         sums = [Total(_weights(w, columns, n), table[n], str(n)) for n, w in totals.items()]
         return cls(values, sums, columns, index)
 
-    def conditions(self) -> Conditions:
-        """The same as tensors."""
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is given, after all."""
+        return all(np.isnan(part).all() for part in (self.values, *(t.values for t in self.totals)))
+
+    def check_known(self, shift: np.ndarray, title: str) -> np.ndarray:
+        """What the series are counted from, 0 for those of which nothing is known or given.
+
+        Args:
+            shift: see :attr:`timediff.entries.Panel.shift`.
+            title: of the entry, for the error.
+
+        Raises:
+            DataError: something is given of a series that was never observed.
+        """
+        dead = np.isnan(shift)
+        used = ~np.isnan(self.values).all(0)
+        for total in self.totals:
+            used |= total.weights != 0
+        if (dead & used).any():
+            raise DataError(
+                f"series {self._name(int((dead & used).argmax()))} of {title} has no observation: "
+                "nothing can be given of it, or of a total that it is in"
+            )
+        return np.where(dead, 0.0, shift)
+
+    def conditions(self, shift: np.ndarray | float = 0.0) -> Conditions:
+        """The same as tensors, of series that are counted from these levels ``(D,)``."""
         p, d = self.values.shape
+        shift = np.broadcast_to(shift, d)
         weights = np.stack([t.weights for t in self.totals] or [np.zeros(d)])
         totals = np.stack([t.values for t in self.totals] or [np.full(p, np.nan)], axis=1)
-        parts = (self.values, weights, totals)
+        parts = (self.values - shift, weights, totals - weights @ shift)
         return Conditions(*(torch.tensor(part, dtype=torch.float32) for part in parts))
 
     def check_shape(self, steps: int, series: int, title: str) -> None:

@@ -48,7 +48,9 @@ class SeriesStore:
         means: list[tuple[np.ndarray, np.ndarray]] = []
         for panel in panels:
             values = panel.values
-            moments.append(self._moments(torch.from_numpy(values).to(device)))
+            offset = np.zeros(values.shape[1]) if panel.offset is None else panel.offset
+            zero = torch.from_numpy((0.0 - offset).astype(np.float32)).to(device)
+            moments.append(self._moments(torch.from_numpy(values).to(device), zero))
             start = panel.start - pad
             skipped, future, begin = 0, 0, -pad
             if for_forecast:
@@ -87,12 +89,12 @@ class SeriesStore:
         if self.features is not None:
             self.features.to(device)
 
-    def _moments(self, x: Float[Tensor, "t d"]) -> tuple[Tensor, ...]:
-        """What is known of each series as a whole, each ``[1, D]``."""
+    def _moments(self, x: Float[Tensor, "t d"], zero: Float[Tensor, "d"]) -> tuple[Tensor, ...]:
+        """What is known of each series as a whole, each ``[1, D]``; ``zero`` is counted as 0."""
         spec, observed = self.spec, ~x.isnan()
         loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
         deviation = SCALERS["standard"](x.nan_to_num(0.0), observed).scale
-        floor = torch.where((x < 0).any(0, keepdim=True), -torch.inf, 0.0)
+        floor = torch.where((x < zero).any(0, keepdim=True), -torch.inf, zero)
         whole = ((x == x.round()) | ~observed).all(0, keepdim=True)
         if not spec.lookback:
             return loc, scale, floor, whole, deviation, deviation, deviation

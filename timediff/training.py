@@ -113,7 +113,8 @@ class Training:
         if isinstance(network, ResidualNetwork):
             network.whitening.stretch(spread)
         network.requires_grad_(False).eval()
-        network.floor.copy_(self.train.store.floor.amin(0))
+        # of a series that is counted from elsewhere, only whether there is a floor
+        network.floor.copy_(torch.where(self.train.store.floor.isinf().any(0), -torch.inf, 0.0))
         network.whole.copy_(self.train.store.whole.all(0))
         if o.bound_samples:
             for batch in itertools.islice(train, BOUND_BATCHES):

@@ -47,13 +47,14 @@ class SimpleForecast(RepresentablePredictor):
 
         Yields:
             A forecast of the steps after the entry's last one: samples ``(S, P, D)``, or
-            ``(S, P)`` for a target with one axis, float32, in the units of the target, never NaN
-            or infinite. ``item_id`` and ``info`` are those of the entry.
+            ``(S, P)`` for a target with one axis, in the units of the target, never infinite, and
+            NaN only for a series without any observation. ``item_id`` and ``info`` are those of
+            the entry.
 
         Raises:
             OptionError: ``num_samples`` is below 1 or ``seed`` is negative.
             DataError: the entry cannot be read, its history is too short, or a series has no
-                observation where the forecast needs one.
+                observation where the forecast needs one, though it has some.
         """
         if num_samples < 1:
             raise OptionError(f"num_samples must be 1 or more; got {num_samples}")
@@ -73,9 +74,13 @@ class SimpleForecast(RepresentablePredictor):
             freq = "" if start is None else model_frequency(entry)
             panel = read_entry(entry, position, freq)
             self._check(panel)
-            panel = dataclasses.replace(panel, values=panel.values.astype(np.float64))
-            paths = self.sample(panel, num_samples, np.random.default_rng([seed, position]))
-            samples = np.clip(paths, -_LARGEST, _LARGEST).astype(np.float32)
+            panel.check_observed()
+            exact = np.float32 if panel.offset is None else np.float64
+            seen = ~panel.dead
+            rng = np.random.default_rng([seed, position])
+            paths = self.sample(_of(panel, seen), num_samples, rng)
+            samples = np.full((*paths.shape[:2], len(seen)), np.nan, exact)
+            samples[..., seen] = np.clip(paths, -_LARGEST, _LARGEST)
             yield SampleForecast(
                 samples=samples[..., 0] if panel.univariate else samples,
                 start_date=panel.start + len(panel.values),
@@ -90,6 +95,16 @@ class SimpleForecast(RepresentablePredictor):
                 f"{panel.title} has {len(panel.values)} steps of history, {type(self).__name__}"
                 f" needs {steps} ({what}): give a longer history, or a shorter season"
             )
+
+
+def _of(panel: Panel, chosen: np.ndarray) -> Panel:
+    """The entry with these series only, in double precision, counted from 0."""
+    values = panel.values.astype(np.float64) + (0.0 if panel.offset is None else panel.offset)
+    info = panel.info
+    if not chosen.all() and info is not None and info.get("columns") is not None:
+        kept = [c for c, there in zip(info["columns"], chosen, strict=True) if there]
+        info = {**info, "columns": kept}
+    return dataclasses.replace(panel, values=values[:, chosen], info=info, offset=None)
 
 
 def at_least(least: int, **options: int) -> None:

@@ -44,7 +44,6 @@ class LastValue(SimpleForecast):
 
     def sample(self, panel: Panel, count: int, rng: np.random.Generator) -> np.ndarray:
         """The last observations, over and over."""
-        panel.check_observed()
         last = forward_filled(panel.values)[-1]
         return np.broadcast_to(last, (count, self.prediction_length, len(last)))
 

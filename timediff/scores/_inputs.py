@@ -20,8 +20,8 @@ def check(samples: Tensor, target: Tensor) -> None:
     """Refuse what would give a number without a meaning.
 
     Raises:
-        DataError: the shapes do not belong together, a sample is NaN or infinite, a target
-            is infinite, or there is no observation at all.
+        DataError: the shapes do not belong together, a sample is NaN or infinite where there is
+            an observation, a target is infinite, or there is no observation at all.
     """
     fits = samples.ndim >= 3 and (*samples.shape[:-3], *samples.shape[-2:]) == tuple(target.shape)
     if not fits or 0 in samples.shape:
@@ -32,7 +32,7 @@ def check(samples: Tensor, target: Tensor) -> None:
         )
     # the sum is finite unless something in it is not, or it overflows: look closer only then
     if not torch.isfinite(samples.sum()):
-        bad = ~torch.isfinite(samples)
+        bad = ~torch.isfinite(samples) & ~torch.isnan(target).to(samples.device).unsqueeze(-3)
         if bad.any():
             *lead, sample, step, series = bad.nonzero()[0].tolist()
             raise DataError(
@@ -148,6 +148,8 @@ def checked(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"])
     check(samples, target)
     target = target.to(samples.device)
     observed = ~torch.isnan(target)
+    if not torch.isfinite(samples.sum()):  # where nothing was observed
+        samples = torch.where(observed.unsqueeze(-3), samples, 0.0)
     size = samples.shape[-3:]
     return Checked(
         samples.reshape(-1, *size),
