@@ -1,6 +1,6 @@
 """How much accuracy do missing values cost?
 
-    python -m benchmarks.missing [--presets fast]
+    python -m benchmarks.missing [--presets fast default]
 
 From the history of the traffic data, all 20 sensors, 10, 30 and 50 % of the values are taken out:
 one by one at random, or in blocks of one day to one week, of each sensor for itself. The model is
@@ -42,7 +42,7 @@ def main(words: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--presets", nargs="*", default=["fast"])
+    parser.add_argument("--presets", nargs="*", default=["fast", "default"])
     parser.add_argument("--shares", nargs="*", type=float, default=[0, 0.1, 0.3, 0.5])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--windows", type=int, help="test windows, the first; all if left out")
