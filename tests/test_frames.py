@@ -387,7 +387,7 @@ def test_a_duplicated_pair_names_series_and_timestamp():
         (long_table(), {"time_column": "date"}, "expected 'date'"),
         (long_table().assign(item_id=1), {}, "has both 'unique_id' and 'item_id'"),
         (long_table().assign(ds=1), {}, "'ds' holds int64, not timestamps"),
-        (long_table().assign(ds="soon"), {}, "'north': 'soon' is no timestamp"),
+        (long_table().assign(ds="soon"), {}, "'north': 'soon' in column 'ds', row 0, is no time"),
         (long_table().assign(unique_id=None), {}, "row 0 has no 'unique_id'"),
         (long_table().replace({"y": {3.0: np.inf}}), {}, "'south' at 2021-03-04 01:00:00"),
     ],

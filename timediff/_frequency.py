@@ -108,6 +108,17 @@ def most_common_step(stamps: pd.DatetimeIndex) -> pd.Timedelta:
     return pd.Timedelta(_mode(np.diff(stamps.as_unit("ns").asi8)))
 
 
+def of_years(numbers: pd.Series, freq: str | None) -> pd.DatetimeIndex | None:
+    """The timestamps that a yearly frequency gives to years; None if it is none, or they."""
+    yearly = pd.offsets.YearBegin | pd.offsets.YearEnd | pd.offsets.BYearBegin | pd.offsets.BYearEnd
+    offset = None if freq is None or calendar_of(freq) is not None else _offsets(freq)[0].base
+    values = numbers.to_numpy(dtype=float, na_value=np.nan)
+    if not isinstance(offset, yearly) or not np.all((values % 1 == 0) & (abs(values - 1970) < 290)):
+        return None
+    begins = pd.to_datetime(values.astype(int).astype(str), format="%Y")
+    return pd.DatetimeIndex([offset.rollforward(stamp) for stamp in begins])
+
+
 def is_subdaily(freq: str) -> bool:
     """Whether the frequency is a fixed step shorter than a day (minutes, hours, ...)."""
     if calendar_of(freq) is not None:

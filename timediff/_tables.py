@@ -10,6 +10,7 @@ from pandas.api import types as dtypes
 
 from timediff._calendars import calendar_of
 from timediff._frequency import infer, is_subdaily, most_common_step, text_of
+from timediff._times import read_times
 from timediff.errors import DataError, OptionError
 
 DIALECTS = {
@@ -114,26 +115,9 @@ def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np
     return values
 
 
-def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
-    """The time column of a long table as timestamps."""
-    if dtypes.is_numeric_dtype(times.dtype):
-        raise DataError(f"column {times.name!r} holds {times.dtype}, not timestamps")
-    if not (dtypes.is_datetime64_any_dtype(times.dtype) or isinstance(times.dtype, pd.PeriodDtype)):
-        parsed = pd.to_datetime(times, errors="coerce")
-    else:
-        parsed = times
-    if isinstance(parsed.dtype, pd.ArrowDtype):  # a pivot would keep it, as no index of times
-        parsed = pd.Series(pd.DatetimeIndex(parsed), parsed.index, name=parsed.name)
-    bad = parsed.isna().to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"series {ids.iloc[row]!r}: {times.iloc[row]!r} is no timestamp (row {row})"
-        )
-    return parsed
-
-
-def long_columns(frame: pd.DataFrame, columns: list[str], title: str) -> pd.DataFrame:
+def long_columns(
+    frame: pd.DataFrame, columns: list[str], title: str, freq: str | None = None
+) -> pd.DataFrame:
     """Columns of a long table, the first two of them its series and its timestamps.
 
     Raises:
@@ -143,7 +127,7 @@ def long_columns(frame: pd.DataFrame, columns: list[str], title: str) -> pd.Data
     if lacking:
         raise DataError(f"{title} has no column {lacking[0]!r}, only {list(frame.columns)}")
     ids, time = columns[:2]
-    return frame[columns].assign(**{time: read_times(frame[time], frame[ids])})
+    return frame[columns].assign(**{time: read_times(frame[time], ids=frame[ids], freq=freq)})
 
 
 def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:

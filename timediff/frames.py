@@ -130,11 +130,12 @@ def from_long(
         )
     if frame[ids].isna().any():
         raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
-    table = long_columns(frame, [ids, time, target, *known, *past], "the table")
+    freq = None if freq is None else text_of(freq)
+    table = long_columns(frame, [ids, time, target, *known, *past], "the table", freq)
     names = table[ids].unique()
     ahead = table
     if future is not None:
-        later = long_columns(future, [ids, time, *known], "future")
+        later = long_columns(future, [ids, time, *known], "future", freq)
         strangers = ~later[ids].isin(names)
         if strangers.any():
             raise DataError(f"future: there is no series {later[ids][strangers].iloc[0]!r}")
