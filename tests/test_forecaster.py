@@ -383,6 +383,12 @@ def test_mistakes_are_named_before_any_work():
             call(quick())
 
 
+@pytest.mark.parametrize("freq", ["ms", "us", "ns", "1500ms"])
+def test_steps_of_no_whole_second_are_refused(freq):
+    with pytest.raises(OptionError, match="finer than a second"):
+        quick(freq=freq)
+
+
 def test_impossible_arguments(fitted):
     with pytest.raises(OptionError, match="num_samples is 0"):
         fitted.predict(num_samples=0)

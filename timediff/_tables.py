@@ -35,7 +35,11 @@ def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
             "frame.set_index(pd.to_datetime(...))"
         )
     if frame.index.hasnans:
-        raise DataError(f"row {int(frame.index.isna().argmax())}{where} has no timestamp")
+        row = int(frame.index.isna().argmax())
+        raise DataError(
+            f"row {row}{where} has no timestamp: give it one, or leave "
+            "the row out (frame[frame.index.notna()])"
+        )
     if not frame.columns.is_unique:
         twice = first_of(frame.columns.duplicated(), frame.columns)
         raise DataError(f"column {twice!r}{where} is twice")
@@ -43,7 +47,12 @@ def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
         frame = frame.sort_index()
     if not frame.index.is_unique:
         twice = first_of(frame.index.duplicated(), frame.index)
-        raise DataError(f"timestamp {twice}{where} appears more than once")
+        text = any(not dtypes.is_numeric_dtype(dtype) for dtype in frame.dtypes)
+        raise DataError(
+            f"timestamp {twice}{where} appears more than once: keep one row of each, or aggregate "
+            f"(frame.groupby(level=0).mean()){_clocks(twice)}"
+            + ("; of a long table, give id_column= and target_column=" if text else "")
+        )
     return frame
 
 
@@ -135,7 +144,21 @@ def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:
     twice = table.duplicated([ids, time])
     if twice.any():
         series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]
-        raise DataError(f"series {series!r} has more than one value at {stamp}")
+        raise DataError(
+            f"series {series!r} has more than one value at {stamp}: keep one of them, or aggregate "
+            f"(frame.groupby([{ids!r}, {time!r}], as_index=False).mean(numeric_only=True))"
+            f"{_clocks(stamp)}"
+        )
+
+
+def _clocks(stamp: Any) -> str:
+    """What to do about an hour that is there twice because clocks were put back."""
+    naive = isinstance(stamp, pd.Timestamp) and stamp.tz is None
+    if naive and stamp.weekday() == 6 and 0 < stamp.hour < 4:  # a Sunday, at night
+        return (
+            "; if clocks were put back there, localize (tz_localize(..., ambiguous=)), or use UTC"
+        )
+    return ""
 
 
 def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:
