@@ -274,6 +274,24 @@ def test_offsets_of_a_file_are_taken_into_the_zone_of_the_model(folder):
     assert read_table("iso.csv")["time"].dt.tz_convert("Europe/Berlin").tolist() == list(hours)
 
 
+def test_a_table_with_few_rows_is_a_warning(folder):
+    hours = pd.date_range("2024-01-01 09:00", periods=200, freq="bh", name="timestamp")
+    frame(200).set_axis(hours).to_csv("shop.csv")
+    result = run("fit", "shop.csv", "--horizon", 2, "-o", "shop")
+    assert "warning: 576 of the 776 steps of 'frame'" in result.stderr
+    assert "give --freq, such as --freq='bh', by which 0 are" in result.stderr
+    assert "warning" not in run("fit", "shop.csv", "--horizon", 2, "--freq", "bh", "-o", "b").stderr
+
+
+def test_text_with_the_day_first_is_read_so(folder):
+    days = frame(200)
+    days.set_axis(days.index.strftime("%d.%m.%Y %H:%M")).rename_axis("ds").to_csv("days.csv")
+    assert read_table("days.csv")["ds"].tolist() == list(days.index)
+    days.set_axis(days.index.strftime("%d.%m.%Y")).rename_axis("ds")[::24].to_csv("days.csv")
+    result = run("fit", "days.csv", "--horizon", 2, "-o", "days", code=1)
+    assert "column 'ds': whether the day or the month is first in '02.01.2024'" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "wrong"),
     [

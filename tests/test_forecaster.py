@@ -380,6 +380,12 @@ def test_mistakes_are_named_before_any_work():
             call(quick())
 
 
+@pytest.mark.parametrize("freq", ["ms", "us", "ns", "1500ms"])
+def test_steps_of_no_whole_second_are_refused(freq):
+    with pytest.raises(OptionError, match="finer than a second"):
+        quick(freq=freq)
+
+
 def test_impossible_arguments(fitted):
     with pytest.raises(OptionError, match="num_samples is 0"):
         fitted.predict(num_samples=0)
@@ -487,6 +493,46 @@ def test_a_scenario_is_given_as_a_table(fitted):
     np.testing.assert_allclose(north.samples[..., 0], total.to_numpy().T[[0] * 50], rtol=1e-5)
     with pytest.raises(DataError, match="'d' is no series"):
         fitted.predict(given=frame.rename(columns={"b": "d"}))
+
+
+def test_a_scenario_may_be_a_long_table(fitted):
+    frame = fitted.predict(num_samples=20).mean()[["b"]] + 0.1
+    frame.iloc[2] = np.nan
+    rows = long(frame).dropna()
+    wide = fitted.predict(num_samples=20, given=frame).samples
+    for given in (
+        rows,
+        rows.set_index(["unique_id", "ds"]),
+        rows.rename(columns={"unique_id": "item_id", "ds": "timestamp", "y": "target"}),
+        rows.rename(columns={"unique_id": "series", "ds": "timestamp", "y": "value"}),
+    ):
+        np.testing.assert_array_equal(fitted.predict(num_samples=20, given=given).samples, wide)
+    with pytest.raises(DataError, match="'b' has more than one value at 2024-01-11"):
+        fitted.predict(given=pd.concat([rows, rows]))
+
+
+def test_rows_may_have_their_series_in_the_index(own):
+    names = {"y": "load"}
+    rows = long(table(250)[-10:]).set_index(["unique_id", "ds"])
+    assert_frame_equal(own.update(rows).history(), table(250), check_freq=False, check_names=False)
+    history = long(table()).rename(columns=names).set_index("ds")
+    forecaster = quick().fit(history, target_column="load")
+    forecaster.update(rows.rename(columns=names))
+    assert forecaster.kept.names.target == "load"
+    assert_frame_equal(forecaster.history(), own.history(), check_freq=False, check_names=False)
+
+
+def test_later_rows_of_features_may_be_text(own):
+    rows = long(table(240, None)).assign(price=1.0)
+    forecaster = quick().fit(rows.assign(ds=rows["ds"].astype(str)), known="price")
+    ahead = pd.date_range("2024-01-11", periods=P, freq="h")
+    future = pd.DataFrame({"unique_id": np.repeat(["a", "b", "c"], P), "ds": [*ahead] * 3})
+    future = future.assign(price=2.0)
+    expected = forecaster.predict(future=future, num_samples=4).samples
+    texts = future.assign(ds=future["ds"].astype(str))
+    np.testing.assert_array_equal(forecaster.predict(future=texts, num_samples=4).samples, expected)
+    with pytest.raises(DataError, match="series 'a': 'soon' in column 'ds', row 0"):
+        forecaster.predict(future=future.assign(ds="soon"))
 
 
 def test_scenarios_of_groups():

@@ -14,6 +14,7 @@ MultivariateGrouper fills gaps with the mean    test_group_series_fills_nothing
 """
 
 import decimal
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,8 @@ import pyarrow as pa
 import pytest
 from gluonts.model.forecast import QuantileForecast, SampleForecast
 
-from timediff.errors import DataError, OptionError
+from timediff._frequency import stamps_of
+from timediff.errors import DataError, DataWarning, OptionError
 from timediff.frames import from_long, from_wide, group_series, to_frame
 
 FREQUENCIES = {
@@ -219,9 +221,27 @@ def test_an_infinite_value_is_named(value):
         from_wide(frame.sample(frac=1, random_state=0))
 
 
+def test_a_row_for_less_than_half_of_the_steps_is_a_warning():
+    shop = pd.date_range("2024-01-01 09:00", periods=200, freq="bh")
+    early = pd.date_range("2024-01-01", periods=200, freq=pd.offsets.BusinessHour(start="07:00"))
+    own = r"pd\.offsets\.BusinessHour\(start='07:00', end='17:00'\)"
+    for index, freq in ((shop, "'bh'"), (early, own)):
+        frame = pd.DataFrame({"a": np.arange(200.0)}, pd.DatetimeIndex(index, freq=None))
+        for rows, missing in ((frame, 0), (frame.drop(index[[5, 50]]), 2)):
+            message = f"of the .* steps .* frequency 'h' .* freq={freq}, by which {missing} are"
+            with pytest.warns(DataWarning, match=message):
+                from_wide(rows)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            from_wide(frame, freq="h")
+            from_wide(frame.set_axis(index))
+    with pytest.warns(DataWarning, match="190 of the 200 steps of 'shop' have no row.*give freq=$"):
+        from_wide(table(length=200).iloc[[*range(9), 199]], item_id="shop")
+
+
 def test_a_duplicated_timestamp_is_named():
     frame = pd.concat([table(), table().iloc[[20, 9]]])
-    with pytest.raises(DataError, match="2021-03-04 09:00:00 appears more than once"):
+    with pytest.raises(DataError, match=r"2021-03-04 09:00:00 appears more than once: keep.*mean"):
         from_wide(frame)
 
 
@@ -241,6 +261,40 @@ def test_a_timestamp_off_the_grid_is_named(freq):
 def test_a_frequency_that_does_not_fit_is_an_error(freq, stamp):
     with pytest.raises(DataError, match=f"{stamp} 00:00:00 is not on the grid of .*'{freq}'"):
         from_wide(table("D"), freq=freq)
+
+
+DAYS_OF_MONTHS = [
+    ("2024-01-15 08:00", pd.DateOffset(months=1), "MS"),
+    ("2024-01-28", pd.DateOffset(months=1), "MS"),
+    ("2024-01-15", pd.DateOffset(months=3), "QS-OCT"),
+    ("2000-06-15", pd.DateOffset(years=1), "YS-JUN"),
+    ("2024-01-01", "SMS", "SMS-15"),
+    ("2024-01-01", "SME", "SME-15"),
+]
+
+
+@pytest.mark.parametrize(("start", "step", "freq"), DAYS_OF_MONTHS)
+def test_any_day_of_a_month_is_found(start, step, freq):
+    index = pd.DatetimeIndex(pd.date_range(start, periods=30, freq=step), freq=None)
+    frame = pd.DataFrame({"a": np.arange(24.0)}, index[:24])
+    for rows in (frame, frame.drop(index[[5, 9]])):
+        (entry,) = from_wide(rows)
+        assert entry["info"]["freq"] == freq and entry["target"].shape == (1, 24)
+        assert stamps_of(entry["start"] + 24, 6, entry["info"]).equals(index[24:])
+    moved = frame.index.where(frame.index != index[7], index[7] + pd.Timedelta(days=1))
+    with pytest.raises(DataError, match=r"is not on the grid|is no open step"):
+        from_wide(frame.set_axis(moved), freq=freq)
+
+
+def test_what_is_there_twice_when_clocks_are_put_back_has_a_way_out():
+    index = pd.date_range("2024-10-26", periods=48, freq="h", tz="Europe/Berlin").tz_localize(None)
+    frame = pd.DataFrame({"a": np.arange(48.0)}, index)
+    for rows in (frame, frame.rename_axis("ds").reset_index().assign(unique_id=1, y=1.0)):
+        read = from_wide if rows is frame else from_long
+        with pytest.raises(DataError, match=r"2024-10-27 02:00:00.*ambiguous=.*UTC"):
+            read(rows)
+    with pytest.raises(DataError, match="give id_column= and target_column="):
+        from_wide(pd.concat([table(), table()]).assign(place="x"))
 
 
 def test_months_between_those_of_a_multiple_are_an_error():
@@ -272,7 +326,7 @@ def test_an_unusable_frequency_is_an_error(freq):
         (table()[[]], "empty: 40 rows × 0 series"),
         (table().reset_index(drop=True), "index holds int64, not timestamps"),
         (table().set_axis(["a", "a"], axis=1), "column 'a' is twice"),
-        (table().set_axis([pd.NaT, *table().index[1:]]), "row 0 has no timestamp"),
+        (table().set_axis([pd.NaT, *table().index[1:]]), "row 0 has no timestamp: .*notna"),
         (table().iloc[:1], "give freq="),
     ],
     ids=["no rows", "no columns", "no timestamps", "twice", "NaT", "one row"],
@@ -387,8 +441,8 @@ def test_a_duplicated_pair_names_series_and_timestamp():
         (long_table(), {"time_column": "date"}, "expected 'date'"),
         (long_table().assign(item_id=1), {}, "has both 'unique_id' and 'item_id'"),
         (long_table().assign(ds=1), {}, "'ds' holds int64, not timestamps"),
-        (long_table().assign(ds="soon"), {}, "'north': 'soon' is no timestamp"),
-        (long_table().assign(unique_id=None), {}, "row 0 has no 'unique_id'"),
+        (long_table().assign(ds="soon"), {}, "'north': 'soon' in column 'ds', row 0, is no time"),
+        (long_table().assign(unique_id=None), {}, "row 0 has no 'unique_id': .*dropna"),
         (long_table().replace({"y": {3.0: np.inf}}), {}, "'south' at 2021-03-04 01:00:00"),
     ],
     ids=["no column", "wrong name", "ambiguous", "integers", "text", "no id", "infinite"],

@@ -13,7 +13,7 @@ from tests.conftest import entry, series
 from timediff._frequency import stamps_of
 from timediff.errors import DataError
 from timediff.histories import aligned, extended
-from timediff.reading import Names, read
+from timediff.reading import Features, Names, read
 
 
 def table(length: int = 60) -> pd.DataFrame:
@@ -40,6 +40,17 @@ FORMS = {
     "text in a column": WIDE.rename_axis("Date").reset_index().astype({"Date": str}),
     "dates as objects": WIDE.rename_axis("when").reset_index().astype({"when": object}),
     "arrow index": WIDE.set_axis(WIDE.index.astype("timestamp[ns][pyarrow]")),
+    "text as the index": WIDE.set_axis(WIDE.index.strftime("%Y-%m-%d %H:%M")),
+    "text, the day first": WIDE.set_axis(WIDE.index.strftime("%d.%m.%Y %H:%M")),
+    "text, the month first": WIDE.set_axis(WIDE.index.strftime("%m/%d/%y %I:%M %p")),
+    "long, the day first": LONG.assign(ds=LONG.ds.dt.strftime("%d.%m.%Y %H:%M")),
+    "long, series and times as the index": LONG.set_index(["unique_id", "ds"]),
+    "a series of the same": LONG.set_index(["unique_id", "ds"])["y"],
+    "long, the series as the index": LONG.set_index("unique_id"),
+    "long, the times as the index": LONG.set_index("ds"),
+    "the other dialect as the index": long(("item_id", "timestamp", "target")).set_index(
+        ["item_id", "timestamp"]
+    ),
     "unsorted": WIDE.sample(frac=1, random_state=0),
     "long": LONG,
     "long, unsorted": LONG.sample(frac=1, random_state=0).sort_values("unique_id"),
@@ -77,6 +88,99 @@ def test_any_column_names_will_do():
     reading = read(frame, id_column="sensor", time_column="at", target_column="load")
     assert reading.names == Names("sensor", "at", "load")
     assert np.array_equal(next(iter(reading.entries.values()))["target"], series(60))
+
+
+def test_columns_that_are_named_may_be_in_the_index():
+    names = {"id_column": "sensor", "time_column": "at", "target_column": "load"}
+    frame = long(tuple(names.values()))
+    for levels in (["sensor", "at"], "sensor", "at"):
+        reading = read(frame.set_index(levels), **names)
+        assert reading.names == Names("sensor", "at", "load")
+        assert np.array_equal(reading.entries["frame"]["target"], series(60))
+    found = only(WIDE.rename_axis("at"), time_column="at")
+    assert np.array_equal(found["target"], series(60))
+    reading = read(LONG.assign(area="x").set_index(["area", "ds"]), group_column="area")
+    assert np.array_equal(reading.entries["x"]["target"], series(60))
+    with pytest.raises(DataError, match=r"the levels \['sensor', 'at'\].* give all of id_column="):
+        read(frame.set_index(["sensor", "at"]))
+
+
+@pytest.mark.parametrize("as_index", [True, False])
+def test_the_order_of_day_and_month_is_that_of_all_rows(as_index):
+    def texts(index: pd.DatetimeIndex, layout: str = "%d.%m.%Y"):
+        frame = pd.DataFrame({"a": np.arange(float(len(index)))}, index.strftime(layout))
+        return frame if as_index else frame.rename_axis("ds").reset_index()
+
+    hours = pd.date_range("2024-01-01 08:00", periods=190, freq="h")
+    assert only(texts(hours, "%d.%m.%Y %H:%M"))["target"].shape == (1, 190)
+    days = pd.date_range("2024-01-01", periods=40)
+    assert only(texts(days))["target"].shape == (1, 40)
+    assert only(texts(days.delete([0, 20]), "%m/%d/%Y"))["target"].shape == (1, 39)
+    months = pd.date_range("2023-01-01", periods=14, freq="MS")
+    assert only(texts(months))["info"]["freq"] == "MS"
+    assert only(texts(months, "%m-%d-%y"))["info"]["freq"] == "MS"
+    for either in (months[:12], days[:12], hours.delete(50)):
+        with pytest.raises(DataError, match=r"'0[12]\.0[12]\..* is not certain.*dayfirst=True"):
+            read(texts(either))
+    mixed = texts(days).iloc[[0, 13]]
+    mixed = pd.concat([mixed, texts(days, "%m.%d.%Y").iloc[[13]]])
+    with pytest.raises(DataError, match=r"day first in '14\.01\.2024', the month first in '01\.14"):
+        read(mixed)
+
+
+@pytest.mark.parametrize("layout", ["%Y-%m-%d %H:%M:%S%z", "%d.%m.%Y %H:%M%z"])
+def test_offsets_of_summer_and_winter_are_read_in_utc(layout):
+    hours = pd.date_range("2024-03-25", periods=400, freq="h", tz="Europe/Berlin")
+    texts = pd.Series(hours.strftime(layout), name="ds")
+    wide = pd.DataFrame({"ds": texts, "a": 1.0})
+    rows = pd.DataFrame({"unique_id": "a", "ds": texts, "y": 1.0})
+    for frame in (wide, rows, wide.set_index("ds")):
+        found = only(frame)
+        assert found["info"]["tz"] == "UTC" and found["target"].shape == (1, 400)
+        assert stamps_of(found["start"], 1, found["info"])[0] == hours[0]
+        bad = frame.reset_index() if "ds" not in frame else frame
+        bad = bad.assign(ds=bad["ds"].mask(bad["ds"].index == 7, "2024-03-25 09:00"))
+        with pytest.raises(DataError, match="'ds': '2024-03-25 09:00' has no offset"):
+            read(bad)
+
+
+def test_dates_as_objects_may_have_a_time_zone():
+    hours = pd.date_range("2024-03-30", periods=60, freq="h", tz="Europe/Berlin")
+    found = only(WIDE.set_axis(hours.astype(object)))
+    assert found["info"]["tz"] == "Europe/Berlin" and found["target"].shape == (3, 60)
+    objects = [stamp.tz_convert(f"Etc/GMT-{i % 2}") for i, stamp in enumerate(hours)]
+    found = only(WIDE.set_axis(pd.Index(objects, dtype=object)))
+    assert found["info"]["tz"] == "UTC" and found["target"].shape == (3, 60)
+    with pytest.raises(DataError, match="some times of the index have a time zone"):
+        read(WIDE.set_axis(pd.Index([*hours[:59], pd.Timestamp("2024-05-01")], dtype=object)))
+
+
+@pytest.mark.parametrize(
+    ("freq", "first"),
+    [("YE", "1960-12-31"), ("YS", "1960-01-01"), ("Y", "1960-01-01"), ("YE-JUN", "1960-06-30")],
+)
+def test_integers_are_years_where_the_frequency_says_so(freq, first):
+    years = pd.RangeIndex(1960, 2020)
+    column = WIDE.assign(year=years)
+    rows = LONG.assign(ds=LONG["ds"].map(dict(zip(WIDE.index, years, strict=True))))
+    for found in (
+        only(WIDE.set_axis(years), freq=freq),
+        only(column, freq=freq, time_column="year"),
+        only(rows, freq=freq),
+    ):
+        assert np.array_equal(found["target"], series(60))
+        assert stamps_of(found["start"], 1, found["info"])[0] == pd.Timestamp(first)
+
+
+def test_a_table_of_what_does_not_change_may_name_its_series_as_usual():
+    static = pd.DataFrame({"item_id": ["c", "b", "a"], "size": [3.0, 2.0, 1.0]})
+    rows = long(("sensor", "at", "load"))
+    names = {"id_column": "sensor", "time_column": "at", "target_column": "load"}
+    for found in (
+        only(WIDE, features=Features(static=static)),
+        only(rows, features=Features(static=static), **names),
+    ):
+        assert found["feat_static_real"].tolist() == [[1.0, 2.0, 3.0]]
 
 
 def test_names_of_the_axes_are_kept():
@@ -159,6 +263,21 @@ WRONG = {
     ),
     "an infinite number": (WIDE.replace(WIDE.iloc[3, 1], np.inf), "'b' at 2024-01-01 03:00"),
     "no number of time": (WIDE.rename_axis("ds").reset_index().assign(ds=1), "not timestamps"),
+    "Unix time": (WIDE.set_axis(range(1704067200, 1704067260)), "to_datetime.*unit='s'"),
+    "Unix time, ms": (
+        WIDE.assign(ds=WIDE.index.asi8 // 10**6).reset_index(drop=True),
+        "to_datetime.*unit='ms'",
+    ),
+    "years": (WIDE.set_axis(range(1960, 2020)), "years, give freq='YE' or 'YS'"),
+    "no time in a row": (
+        LONG.assign(ds=LONG["ds"].mask(LONG.index == 20)),
+        "row 20 of column 'ds' has no timestamp: .*dropna",
+    ),
+    "only hours": (WIDE.rename_axis("ds").reset_index().assign(ds="10:00"), "'10:00'.* no time"),
+    "text as the index": (
+        WIDE.set_axis([*WIDE.index[:-1].astype(str), "soon"]),
+        "'soon' in the index, row 59",
+    ),
     "no time": (WIDE.rename_axis("ds").reset_index().assign(ds="soon"), "'soon'.* row 0"),
 }
 

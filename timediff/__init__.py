@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from timediff.datasets import list_datasets, load_dataset
     from timediff.diffusion import ConditionalDiffusion, NoiseSchedule, zero_terminal_snr
-    from timediff.errors import DataError, OptionError, SavedModelError, TimediffError
+    from timediff.errors import (
+        DataError,
+        DataWarning,
+        OptionError,
+        SavedModelError,
+        TimediffError,
+    )
     from timediff.estimator import TimeGradEstimator
     from timediff.forecast import JointForecast
     from timediff.forecaster import Forecaster
@@ -28,6 +34,7 @@ __version__ = "0.1.0"
 _HOME = {
     "ConditionalDiffusion": "diffusion",
     "DataError": "errors",
+    "DataWarning": "errors",
     "Forecast": "results",
     "Forecaster": "forecaster",
     "Given": "scenarios",
@@ -54,6 +61,7 @@ _HOME = {
 __all__ = [
     "ConditionalDiffusion",
     "DataError",
+    "DataWarning",
     "Forecast",
     "Forecaster",
     "Given",

@@ -6,6 +6,7 @@ Everything that knows about both is here, so that a forecast can be stamped the 
 Offsets without a period are counted by their open steps, see ``_calendars``.
 """
 
+import contextlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ _DAY = pd.Timedelta(days=1)
 _TICKS = {"H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
 # Mode of the steps in days -> the calendar frequencies that have such steps.
 _CALENDAR = (
+    (13, 17, ["SMS", "SME"]),
     (26, 35, ["MS", "ME", "BMS", "BME"]),
     (88, 95, [f"{kind}-{month}" for kind in ("QS", "QE", "BQS", "BQE") for month in _MONTHS[-3:]]),
     (363, 368, [f"{kind}-{month}" for kind in ("YS", "YE", "BYS", "BYE") for month in _MONTHS]),
@@ -83,15 +85,42 @@ def infer(stamps: pd.DatetimeIndex) -> str:
     if alias is not None and alias != "bh":  # pandas does not look when the business opens
         return alias
     step = most_common_step(stamps)
+    # months from some day on, such as the 15th, only where no usual day explains them
     candidates = [c for low, high, cs in _CALENDAR if low <= step.days <= high for c in cs]
     if step == 7 * _DAY:
         candidates = [f"W-{stamps[0].strftime('%a').upper()}"]
     elif step == _DAY and stamps[-1] - stamps[0] > 13 * _DAY:
         candidates = ["B"]  # two weekends went by without a single value
+    if stamps[0].day > 1:
+        candidates.sort(key=_begins_spans)
     for candidate in candidates:
         if _fits(stamps, candidate):
             return candidate
     return to_offset(step).freqstr
+
+
+def business_hours(stamps: Any) -> tuple[str, int] | None:
+    """How to write the opening hours of which timestamps have nearly every step; else None.
+
+    Args:
+        stamps: without a zone, sorted and unique.
+
+    Returns:
+        What to give as ``freq``, and how many steps are missing then.
+    """
+    if not isinstance(stamps, pd.DatetimeIndex):
+        return None
+    begin, end = (f"{hour % 24:02}:00" for hour in (stamps.hour.min(), stamps.hour.max() + 1))
+    own = f"pd.offsets.BusinessHour(start={begin!r}, end={end!r})"
+    for text, offset in (
+        ("'bh'", pd.offsets.BusinessHour()),
+        (own, pd.offsets.BusinessHour(start=begin, end=end)),
+    ):
+        with contextlib.suppress(DataError):
+            missing = int(locate(stamps, describe(offset))[1][-1]) + 1 - len(stamps)
+            if missing <= len(stamps) / 10:
+                return text, missing
+    return None
 
 
 def _fits(stamps: pd.DatetimeIndex, freq: str) -> bool:
@@ -106,6 +135,17 @@ def _fits(stamps: pd.DatetimeIndex, freq: str) -> bool:
 def most_common_step(stamps: pd.DatetimeIndex) -> pd.Timedelta:
     """The most common difference of neighbouring timestamps; the first one among equals."""
     return pd.Timedelta(_mode(np.diff(stamps.as_unit("ns").asi8)))
+
+
+def of_years(numbers: pd.Series, freq: str | None) -> pd.DatetimeIndex | None:
+    """The timestamps that a yearly frequency gives to years; None if it is none, or they."""
+    yearly = pd.offsets.YearBegin | pd.offsets.YearEnd | pd.offsets.BYearBegin | pd.offsets.BYearEnd
+    offset = None if freq is None or calendar_of(freq) is not None else _offsets(freq)[0].base
+    values = numbers.to_numpy(dtype=float, na_value=np.nan)
+    if not isinstance(offset, yearly) or not np.all((values % 1 == 0) & (abs(values - 1970) < 290)):
+        return None
+    begins = pd.to_datetime(values.astype(int).astype(str), format="%Y")
+    return pd.DatetimeIndex([offset.rollforward(stamp) for stamp in begins])
 
 
 def is_subdaily(freq: str) -> bool:
@@ -153,7 +193,8 @@ def locate(
     else:
         offset, ordinals, phases = _layout(index, freq)
         phase, n, alias = pd.Timedelta(_mode(phases)), offset.n, _period_alias(offset)
-        fits = isinstance(offset, pd.offsets.Tick) or pd.Timedelta(0) <= phase < _DAY
+        most = 28 * _DAY if _begins_spans(offset.freqstr) else _DAY
+        fits = isinstance(offset, pd.offsets.Tick) or pd.Timedelta(0) <= phase < most
         bad = phases != phase.value if fits else np.ones(len(index), bool)
         start = period(index[0], alias)
         if isinstance(offset, pd.offsets.Tick):
@@ -316,6 +357,11 @@ def _layout(
         layouts.append((offset, periods.asi8, phases))
     # A bare period ("M") does not say where it is stamped: the layout that explains most does.
     return max(layouts, key=lambda item: int(((item[2] >= 0) & (item[2] < _DAY.value)).sum()))
+
+
+def _begins_spans(freq: str) -> bool:
+    """Whether it stamps months, quarters or years with their first day."""
+    return re.match(r"\d*[MQY]S", freq) is not None
 
 
 def _stamp(periods: pd.PeriodIndex, offset: pd.offsets.BaseOffset) -> pd.DatetimeIndex:

@@ -10,6 +10,7 @@ from pandas.api import types as dtypes
 
 from timediff._calendars import calendar_of
 from timediff._frequency import infer, is_subdaily, most_common_step, text_of
+from timediff._times import read_times
 from timediff.errors import DataError, OptionError
 
 DIALECTS = {
@@ -34,7 +35,11 @@ def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
             "frame.set_index(pd.to_datetime(...))"
         )
     if frame.index.hasnans:
-        raise DataError(f"row {int(frame.index.isna().argmax())}{where} has no timestamp")
+        row = int(frame.index.isna().argmax())
+        raise DataError(
+            f"row {row}{where} has no timestamp: give it one, or leave "
+            "the row out (frame[frame.index.notna()])"
+        )
     if not frame.columns.is_unique:
         twice = first_of(frame.columns.duplicated(), frame.columns)
         raise DataError(f"column {twice!r}{where} is twice")
@@ -42,7 +47,12 @@ def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
         frame = frame.sort_index()
     if not frame.index.is_unique:
         twice = first_of(frame.index.duplicated(), frame.index)
-        raise DataError(f"timestamp {twice}{where} appears more than once")
+        text = any(not dtypes.is_numeric_dtype(dtype) for dtype in frame.dtypes)
+        raise DataError(
+            f"timestamp {twice}{where} appears more than once: keep one row of each, or aggregate "
+            f"(frame.groupby(level=0).mean()){_clocks(twice)}"
+            + ("; of a long table, give id_column= and target_column=" if text else "")
+        )
     return frame
 
 
@@ -113,26 +123,9 @@ def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np
     return values
 
 
-def read_times(times: pd.Series, ids: pd.Series) -> pd.Series:
-    """The time column of a long table as timestamps."""
-    if dtypes.is_numeric_dtype(times.dtype):
-        raise DataError(f"column {times.name!r} holds {times.dtype}, not timestamps")
-    if not (dtypes.is_datetime64_any_dtype(times.dtype) or isinstance(times.dtype, pd.PeriodDtype)):
-        parsed = pd.to_datetime(times, errors="coerce")
-    else:
-        parsed = times
-    if isinstance(parsed.dtype, pd.ArrowDtype):  # a pivot would keep it, as no index of times
-        parsed = pd.Series(pd.DatetimeIndex(parsed), parsed.index, name=parsed.name)
-    bad = parsed.isna().to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"series {ids.iloc[row]!r}: {times.iloc[row]!r} is no timestamp (row {row})"
-        )
-    return parsed
-
-
-def long_columns(frame: pd.DataFrame, columns: list[str], title: str) -> pd.DataFrame:
+def long_columns(
+    frame: pd.DataFrame, columns: list[str], title: str, freq: str | None = None
+) -> pd.DataFrame:
     """Columns of a long table, the first two of them its series and its timestamps.
 
     Raises:
@@ -142,7 +135,7 @@ def long_columns(frame: pd.DataFrame, columns: list[str], title: str) -> pd.Data
     if lacking:
         raise DataError(f"{title} has no column {lacking[0]!r}, only {list(frame.columns)}")
     ids, time = columns[:2]
-    return frame[columns].assign(**{time: read_times(frame[time], frame[ids])})
+    return frame[columns].assign(**{time: read_times(frame[time], ids=frame[ids], freq=freq)})
 
 
 def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:
@@ -150,7 +143,21 @@ def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:
     twice = table.duplicated([ids, time])
     if twice.any():
         series, stamp = table.loc[twice.to_numpy(), [ids, time]].iloc[0]
-        raise DataError(f"series {series!r} has more than one value at {stamp}")
+        raise DataError(
+            f"series {series!r} has more than one value at {stamp}: keep one of them, or aggregate "
+            f"(frame.groupby([{ids!r}, {time!r}], as_index=False).mean(numeric_only=True))"
+            f"{_clocks(stamp)}"
+        )
+
+
+def _clocks(stamp: Any) -> str:
+    """What to do about an hour that is there twice because clocks were put back."""
+    naive = isinstance(stamp, pd.Timestamp) and stamp.tz is None
+    if naive and stamp.weekday() == 6 and 0 < stamp.hour < 4:  # a Sunday, at night
+        return (
+            "; if clocks were put back there, localize (tz_localize(..., ambiguous=)), or use UTC"
+        )
+    return ""
 
 
 def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:

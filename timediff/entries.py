@@ -18,7 +18,7 @@ from timediff._frequency import (
     period_alias,
     step_name,
 )
-from timediff.errors import DataError
+from timediff.errors import DataError, DataWarning
 from timediff.features import Features, read_features
 from timediff.history import offsets
 
@@ -90,6 +90,7 @@ class Panel:
             warnings.warn(
                 f"{self.name(int(self.dead.argmax()))} has no observation from {self.when(0)} on: "
                 "what is forecast of it is NaN",
+                DataWarning,
                 stacklevel=3,
             )
 

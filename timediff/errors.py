@@ -9,6 +9,10 @@ class DataError(TimediffError):
     """The data cannot be used: names the series, the first bad timestamp and the way out."""
 
 
+class DataWarning(UserWarning):
+    """The data can be used, but are maybe not what they are taken for; says what to give."""
+
+
 class OptionError(TimediffError):
     """An option is unknown or out of range: names it and what is allowed."""
 

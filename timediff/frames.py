@@ -8,6 +8,7 @@ GluonTS's own ``PandasDataset`` and ``MultivariateGrouper`` do the same job, but
 names, reject gaps and month ends, and fill series that are not there with zeros or means.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from gluonts.model.forecast import Forecast
 
 from timediff._calendars import named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import locate, stamps_of, text_of, timestamps
+from timediff._frequency import business_hours, locate, stamps_of, text_of, timestamps
 from timediff._tables import (
     check_pairs,
     check_table,
@@ -27,7 +28,7 @@ from timediff._tables import (
     read_clock,
     read_numbers,
 )
-from timediff.errors import DataError, OptionError
+from timediff.errors import DataError, DataWarning, OptionError
 from timediff.history import offsets
 
 
@@ -70,6 +71,7 @@ def from_wide(
         OptionError: ``freq`` is no frequency.
     """
     frame = check_table(frame, "the table")
+    inferred = freq is None
     stamps, freq, info = read_clock(frame.index, None if freq is None else text_of(freq))
     start, rows, layout = locate(stamps, freq, labels=frame.index)
     length, width = int(rows[-1]) + 1, len(frame.columns)
@@ -78,6 +80,19 @@ def from_wide(
         raise DataError(
             f"{len(frame)} rows would become {length} of frequency {named(freq)!r}: there is "
             f"nothing between {frame.index[gap]} and {frame.index[gap + 1]}. Is a timestamp wrong?"
+        )
+    if inferred and length > 2 * len(frame):
+        other = business_hours(stamps)
+        warnings.warn(
+            f"{length - len(frame)} of the {length} steps of {item_id!r} have no row, by the "
+            f"frequency {named(freq)!r} that was inferred: if that is not theirs, give freq="
+            + (
+                ""
+                if other is None
+                else f", such as freq={other[0]}, by which {other[1]} are missing"
+            ),
+            DataWarning,
+            stacklevel=2,
         )
     target = np.full((width, length), np.nan, dtype=np.float32)
     for i, label in enumerate(frame.columns):
@@ -130,12 +145,14 @@ def from_long(
             f"series, times and values must be three columns, not {ids!r}, {time!r}, {target!r}"
         )
     if frame[ids].isna().any():
-        raise DataError(f"row {first_of(frame[ids].isna(), frame.index)} has no {ids!r}")
-    table = long_columns(frame, [ids, time, target, *known, *past], "the table")
+        row = first_of(frame[ids].isna(), frame.index)
+        raise DataError(f"row {row} has no {ids!r}: name its series, or leave the row out (dropna)")
+    freq = None if freq is None else text_of(freq)
+    table = long_columns(frame, [ids, time, target, *known, *past], "the table", freq)
     names = table[ids].unique()
     ahead = table
     if future is not None:
-        later = long_columns(future, [ids, time, *known], "future")
+        later = long_columns(future, [ids, time, *known], "future", freq)
         strangers = ~later[ids].isin(names)
         if strangers.any():
             raise DataError(f"future: there is no series {later[ids][strangers].iloc[0]!r}")

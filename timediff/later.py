@@ -8,12 +8,22 @@ import pandas as pd
 
 from timediff._calendars import calendar_of
 from timediff._frequency import frequency
-from timediff._tables import own_calendar
+from timediff._tables import check_pairs, long_columns, own_calendar
 from timediff.errors import DataError
 from timediff.features import KNOWN, PAST
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, extended, with_features
-from timediff.reading import Features, Names, Reading, by_group, indexed, read, to_pandas
+from timediff.reading import (
+    Features,
+    Names,
+    Reading,
+    by_group,
+    flattened,
+    indexed,
+    read,
+    scenario,
+    to_pandas,
+)
 from timediff.scenarios import Given
 
 
@@ -58,7 +68,9 @@ class Kept:
             features: likewise.
             rows: whether these are rows of the same table, maybe too few to tell their frequency.
         """
-        data, features = by_group(data, self.names.group), features.by_group(self.names.group)
+        columns = self.names.columns | {"group_column": self.names.group}
+        data = by_group(flattened(data, columns), self.names.group)
+        features = features.by_group(self.names.group)
         named = data if isinstance(data, Mapping) else {None: data}
         tables = list(named.values())
         labels = [set(getattr(table, "columns", ())) for table in tables]
@@ -156,7 +168,7 @@ class Kept:
         for key, entry in self.entries.items():
             part = features.of(key)
             tables = [
-                None if table is None else indexed(to_pandas(table))
+                None if table is None else indexed(to_pandas(table), freq=self.freq)
                 for table in (part.known, part.past)
             ]
             if part.future is not None:
@@ -164,16 +176,17 @@ class Kept:
             entries[key] = with_features(entry, *tables)
         return replace(self, entries=entries)
 
+    def _scenario(self, data: Any) -> pd.DataFrame:
+        """What is given of a horizon as a wide table; a long one by its own names or the usual."""
+        own = flattened(data, self.names.columns)
+        columns = self.names.within(own) or dict.fromkeys(self.names.columns)
+        return scenario(own, columns, self.freq)
+
     def _pivoted(self, long: pd.DataFrame) -> pd.DataFrame:
         """Later rows of a long table as time × (feature, series)."""
         ids, time, features = self.names.id, self.names.time, self._feature_names(KNOWN)
-        for column in (ids, time, *features):
-            if column not in long:
-                raise DataError(f"future has no column {column!r}, only {list(long.columns)}")
-        twice = long.duplicated([ids, time])
-        if twice.any():
-            series, when = long.loc[twice.to_numpy(), [ids, time]].iloc[0]
-            raise DataError(f"future: series {series!r} has two rows at {when}")
+        long = long_columns(long, [ids, time, *features], "future", self.freq)
+        check_pairs(long, ids, time)
         wide = long.set_index([time, ids])[features].unstack(ids)
         return wide.set_axis(pd.DatetimeIndex(wide.index), axis=0)
 
@@ -203,7 +216,7 @@ class Kept:
                 f"what is given is of a group {unknown[0]!r}: groups are {[*self.entries]}"
             )
         return [
-            Given.from_frame(indexed(to_pandas(tables[key])), entry, prediction_length, totals)
+            Given.from_frame(self._scenario(tables[key]), entry, prediction_length, totals)
             if key in tables
             else None
             for key, entry in self.entries.items()

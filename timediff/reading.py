@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from timediff._tables import DIALECTS, find_column
+from timediff._frequency import of_years, text_of
+from timediff._tables import DIALECTS, check_pairs, find_column, long_columns
+from timediff._times import hint, parse_times, read_times
 from timediff.errors import DataError
 from timediff.frames import from_long, from_wide, group_series
 from timediff.histories import Entry, with_features
@@ -40,8 +42,12 @@ class Names:
 
     def within(self, table: Any) -> dict[str, Any]:
         """The arguments of :func:`read` for a long table that has these columns; else none."""
-        if not {self.id, self.target} <= set(getattr(table, "columns", ())):
-            return {}
+        there = {self.id, self.target} <= set(getattr(table, "columns", ()))
+        return dict(self.columns) if there else {}
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """By the names of the arguments of :func:`read`."""
         return {"id_column": self.id, "time_column": self.time, "target_column": self.target}
 
 
@@ -121,6 +127,7 @@ def read(
             nothing of the above.
     """
     columns = {"id_column": id_column, "time_column": time_column, "target_column": target_column}
+    data = flattened(data, columns | {"group_column": group_column})
     if group_column is not None:
         if group_column not in getattr(data, "columns", ()):
             raise DataError(f"there is no column {group_column!r}, which is to hold the groups")
@@ -229,13 +236,14 @@ def _read_table(
             raise DataError(
                 "a wide table has no columns for features: give tables known= and past="
             )
-    frame, default = indexed(frame, time_column), Names()
+    freq = None if freq is None else text_of(freq)
+    frame, default = indexed(frame, time_column, freq), Names()
     (entry,) = from_wide(
         frame,
         freq=freq,
         item_id=name,
-        known=None if known is None else indexed(known, None),
-        past=None if past is None else indexed(past, None),
+        known=None if known is None else indexed(known, freq=freq),
+        past=None if past is None else indexed(past, freq=freq),
         static=None if features.static is None else _by_series(features.static, default.id),
     )
     series = frame.columns.name or default.id
@@ -256,9 +264,33 @@ def _columns_or_table(given: Any) -> Any:
 def _by_series(static: Any, id_column: str) -> pd.DataFrame:
     """A table of what does not change, its rows labelled by series."""
     frame = to_pandas(static)
-    if isinstance(frame.index, pd.RangeIndex) and id_column in frame.columns:
-        return frame.set_index(id_column)
-    return frame
+    found = [c for c in (id_column, *DIALECTS["id_column"]) if c in frame.columns]
+    return frame.set_index(found[0]) if found and _is_range(frame.index) else frame
+
+
+def flattened(data: Any, columns: Mapping[str, str | None]) -> Any:
+    """A table whose index holds columns of a long table as one that has them as columns.
+
+    Of a dict of tables, each; anything else is handed through.
+
+    Args:
+        data: as of :func:`read`.
+        columns: names of columns by role; the usual ones where there is none.
+    """
+    if isinstance(data, Mapping):
+        return {key: flattened(table, columns) for key, table in data.items()}
+    if isinstance(data, pd.Series) and data.index.nlevels > 1:
+        data = data.to_frame("value" if data.name is None else data.name)
+    if not isinstance(data, pd.DataFrame):
+        return data
+    names = {role: (name,) if name else DIALECTS.get(role, ()) for role, name in columns.items()}
+    own = [n for n in data.index.names if n in sum(names.values(), ()) and n not in data.columns]
+    if not own:
+        return data
+    flat = data.reset_index(level=own)
+    needed = {"id_column", "target_column"}
+    long = all(any(name in flat.columns for name in names[role]) for role in needed)
+    return flat if long or columns.get("group_column") in own else data
 
 
 def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
@@ -269,36 +301,70 @@ def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
     return all(any(name in frame.columns for name in DIALECTS[role]) for role in roles)
 
 
-def indexed(frame: pd.DataFrame, time_column: str | None = None) -> pd.DataFrame:
+def indexed(
+    frame: pd.DataFrame, time_column: str | None = None, freq: str | None = None
+) -> pd.DataFrame:
     """A wide table with its timestamps as the index."""
-    if time_column is None:
+    numbers = dtypes.is_integer_dtype(frame.index.dtype) and not _is_range(frame.index)
+    if time_column is None or time_column == frame.index.name:
         if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
             return frame
-        if isinstance(frame.index.dtype, pd.ArrowDtype):
-            return frame.set_axis(pd.DatetimeIndex(frame.index), axis=0)
         times = [c for c in frame.columns if _holds_times(frame[c])]
         times = times or [c for c in frame.columns if str(c).lower() in TIME_NAMES]
+        labels = frame.index.to_series()
+        if not times or time_column is not None:
+            years = numbers and of_years(labels, freq) is not None
+            if years or isinstance(labels.dtype, pd.ArrowDtype) or _tells_times(labels):
+                index = pd.Index(read_times(labels, "the index", freq=freq))
+                return frame.set_axis(index.rename(frame.index.name), axis=0)
+        if isinstance(frame.index, pd.MultiIndex) and not times:
+            raise DataError(
+                f"the index has the levels {list(frame.index.names)}, and what these are is not "
+                "known: name them unique_id and ds, or give all of id_column=, time_column= and "
+                "target_column="
+            )
         if len(times) != 1:
             raise DataError(
                 f"the index holds {frame.index.dtype}, and "
                 + (f"the columns {times} all hold times" if times else "no column holds times")
                 + ": give time_column=, or set a DatetimeIndex"
+                + (hint(labels) if numbers and not times else "")
             )
         time_column = times[0]
     if time_column not in frame.columns:
         raise DataError(f"there is no column {time_column!r}: columns are {list(frame.columns)}")
-    times = frame[time_column]
-    if isinstance(times.dtype, pd.PeriodDtype):
-        index: pd.Index = pd.PeriodIndex(times)
-    elif dtypes.is_numeric_dtype(times.dtype):
-        raise DataError(f"column {time_column!r} holds {times.dtype}, not timestamps")
-    else:
-        parsed = pd.to_datetime(times, errors="coerce")
-        if parsed.isna().any():
-            row = int(parsed.isna().to_numpy().argmax())
-            raise DataError(f"{times.iloc[row]!r} in column {time_column!r}, row {row}, is no time")
-        index = pd.DatetimeIndex(parsed)
+    index = pd.Index(read_times(frame[time_column], freq=freq))
     return frame.drop(columns=time_column).set_axis(index.rename(time_column), axis=0)
+
+
+def _is_range(index: pd.Index) -> bool:
+    """Whether an index is what pandas numbers the rows by."""
+    return isinstance(index, pd.RangeIndex) and index.start == 0
+
+
+def scenario(data: Any, columns: Mapping[str, str | None], freq: str | None) -> pd.DataFrame:
+    """What is given of a horizon, wide or long, as a wide table with its timestamps as the index.
+
+    Args:
+        data: a table of some of the series.
+        columns: names of columns by role; the usual ones where there is none.
+        freq: of the history.
+    """
+    frame = to_pandas(flattened(data, columns))
+    if not _is_long(frame, dict(columns)):
+        return indexed(frame, freq=freq)
+    ids, time, target = (find_column(frame, role, name) for role, name in columns.items())
+    long = long_columns(frame, [ids, time, target], "what is given", freq)
+    check_pairs(long, ids, time)
+    return long.pivot(index=time, columns=ids, values=target)
+
+
+def _tells_times(labels: pd.Series) -> bool:
+    """Whether labels of rows are dates, or text that says some."""
+    if _holds_times(labels):
+        return True
+    text = any(isinstance(x, str) for x in labels.dropna().head(1))
+    return text and bool(parse_times(labels, "the index").notna().any())
 
 
 def _holds_times(series: Any) -> bool:

@@ -47,10 +47,10 @@ def _base(freq: str) -> tuple[str, int]:
     alias = period_alias(freq)
     offset = period("2000-01-01", alias).freq
     if isinstance(offset, Tick):
-        seconds = pd.Timedelta(offset).total_seconds()
-        for name, unit in (("D", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-            if seconds % unit == 0:
-                return name, int(seconds // unit)
+        for name, seconds in (("D", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+            count, rest = divmod(offset.nanos, seconds * 10**9)
+            if not rest:
+                return name, count
         raise OptionError(f"freq {freq!r} is finer than a second: aggregate the data first")
     return alias.lstrip("0123456789").split("-")[0], offset.n
 

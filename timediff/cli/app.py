@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from timediff import __version__
-from timediff.errors import TimediffError
+from timediff.errors import DataWarning, TimediffError
 
 MISTAKE, INTERRUPTED = 1, 130
 ORDER = ["fit", "update", "predict", "plot", "likelihood", "score", "backtest", "bench"]
@@ -35,6 +35,8 @@ class Commands(TyperGroup):
             with warnings.catch_warnings():
                 if not debug:  # they are about Lightning's and pandas' inner life
                     warnings.simplefilter("ignore")
+                    warnings.simplefilter("always", DataWarning)
+                    warnings.showwarning = _show
                 result = super().invoke(ctx)
                 sys.stdout.flush()
                 return result
@@ -54,10 +56,18 @@ class Commands(TyperGroup):
             raise typer.Exit(MISTAKE) from None
 
 
+def _show(message: Warning | str, *where: Any, **kwargs: Any) -> None:
+    """A warning about the data as a line on stderr."""
+    typer.echo(f"warning: {_at_the_shell(str(message))}", err=True)
+
+
 def one_line(error: BaseException) -> str:
     """The message of an error, with the names that arguments have at the shell."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = re.sub(r"\b(freq|id_column|time_column|target_column)=", _flag, text)
+    return _at_the_shell(" ".join(str(error).split()) or type(error).__name__)
+
+
+def _at_the_shell(text: str) -> str:
+    text = re.sub(r"\b(freq|id_column|time_column|target_column)(?:=(?!')|(?==))", _flag, text)
     return text.replace("overwrite=True", "--overwrite")
 
 

@@ -8,7 +8,7 @@ from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of
 from timediff.cli.screen import show
-from timediff.cli.tables import parse_times, part_of, read_table
+from timediff.cli.tables import part_of, read_table, times_of
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _scores(
 
 def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
     """The table, its times read, and the columns with the series and the times: its first two."""
-    parsed = parse_times(table.iloc[:, 1]) if len(table.columns) > 2 else None
+    parsed = times_of(table.iloc[:, 1]) if len(table.columns) > 2 else None
     if parsed is None:
         raise DataError(
             f"the forecast has the columns {list(table.columns)}: expected series, timestamps and "

@@ -107,7 +107,7 @@ def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) 
     elif not candidates and first not in ids:
         candidates = [first]
     for column in candidates:
-        times = parse_times(frame[column])
+        times = times_of(frame[column])
         if times is not None:
             frame = frame.assign(**{column: times})
     unnamed = str(first).startswith("Unnamed: ") or first == "__index_level_0__"
@@ -116,20 +116,16 @@ def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) 
     return frame
 
 
-def parse_times(texts: "pd.Series") -> "pd.Series | None":
-    """Timestamps, in UTC where their offsets differ; None if some are none."""
+def times_of(column: "pd.Series") -> "pd.Series | None":
+    """Timestamps; None if some are none."""
     import pandas as pd
 
-    if texts.dtype.kind == "M":
-        return texts
-    if pd.api.types.is_numeric_dtype(texts.dtype):
+    from timediff._times import parse_times
+
+    if pd.api.types.is_numeric_dtype(column.dtype):
         return None
-    try:
-        sample = texts.astype(str).str.extract(r"([+-]\d\d:?\d\d)$", expand=False)
-        mixed = sample.nunique() > 1  # summer and winter
-        return pd.to_datetime(texts, utc=True) if mixed else pd.to_datetime(texts)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    times = parse_times(column, f"column {column.name!r}")
+    return None if times.isna().any() else times
 
 
 def load_model(path: Path, device: Any = "auto") -> "Forecaster":
