@@ -148,6 +148,9 @@ def test_holidays_and_the_days_around_them():
     corpus_christi = pd.PeriodIndex(["2024-05-30"], freq="D")
     assert holiday_features(corpus_christi, "DE", "BY")["holiday"].item() == 1
     assert holiday_features(corpus_christi, "DE", "BE")["holiday"].item() == 0
+    read = pd.DatetimeIndex(["2024-12-23", "2024-12-25", "2024-12-26"])  # a gap, as of a file
+    days = holiday_features(read, "DE", periods=2, freq="D")
+    assert days.index[-1] == pd.Timestamp("2024-12-28") and days["holiday"].sum() == 2
     frame = table(start="2024-12-24")
     (entry,) = from_wide(frame, known=holiday_features(frame.index, "DE", periods=24))
     assert entry["feat_dynamic_real"].shape == (3, 64)
@@ -157,6 +160,8 @@ def test_holidays_that_cannot_be_known(monkeypatch):
     index = table().index
     with pytest.raises(OptionError, match="no holidays are known of 'XX'"):
         holiday_features(index, "XX")
+    with pytest.raises(OptionError, match=r"one code, .* subdivision=; .* join their tables"):
+        holiday_features(index, "US", subdiv="CA")
     with pytest.raises(OptionError, match="longer than a day"):
         holiday_features(pd.date_range("2024-01-01", periods=5, freq="MS"), "DE")
     with pytest.raises(DataError, match="holds no timestamps"):

@@ -13,6 +13,7 @@ from pandas.testing import assert_frame_equal
 from tests.conftest import QUICK, series
 from timediff import (
     DataError,
+    DataWarning,
     Forecast,
     Forecaster,
     OptionError,
@@ -148,6 +149,22 @@ def test_groups_may_be_told_by_a_column(long):
     rows.loc[rows.index[3], "area"] = None
     with pytest.raises(DataError, match="no group"):
         quick().fit(rows, group_column="area")
+
+
+def test_rows_of_another_rhythm_or_far_away_are_noticed(own):
+    rows = table(250)[-10:]
+    with pytest.warns(DataWarning, match=r"from 2024-01-11 00:00.* on, are 2 steps of 'h' apart"):
+        own.update(rows.resample("2h").mean())
+    assert len(own.history()) == 249
+    with pytest.raises(DataError, match=r"from 2078-.* ends at 2024-.*480\d+ steps .* wrong"):
+        own.update(rows[-1:].shift(20_000 * 24, freq="h"))
+
+
+def test_all_tables_have_a_time_zone_or_none(fitted):
+    with pytest.raises(DataError, match=r"the table have no time zone.*Europe/Berlin.*localize"):
+        fitted.predict(table(tz=None))
+    with pytest.raises(DataError, match=r"group 'b' have no time zone.*group 'a'.*Europe/Berlin"):
+        quick().fit({"a": table(), "b": table(tz=None)})
 
 
 def test_update_appends_and_can_train_on(own):

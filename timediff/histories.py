@@ -1,5 +1,6 @@
 """What becomes of a history: its series put in order, new rows, features that come later."""
 
+import warnings
 from collections.abc import Hashable
 from typing import Any
 
@@ -9,12 +10,13 @@ import pandas as pd
 from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
 from timediff._frequency import frequency, model_frequency, step_name
-from timediff.errors import DataError
+from timediff.errors import DataError, DataWarning
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide
 from timediff.registry import unknown_name
 
 Entry = dict[str, Any]
+MOST_EMPTY = 10  # times the longer of history and new rows, by which the former may be lengthened
 
 
 def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
@@ -66,13 +68,26 @@ def observed_at(entry: Entry, stamps: pd.DatetimeIndex) -> np.ndarray:
     return found
 
 
+def check_zone(entry: Entry, other: Entry, name: str, whose: str) -> None:
+    """Raise a DataError if only one of two entries has timestamps with a time zone."""
+    zones = [(e.get("info") or {}).get("tz") for e in (entry, other)]
+    if (zones[0] is None) != (zones[1] is None):
+        mine, theirs = (f"the time zone {zone}" if zone else "no time zone" for zone in zones)
+        raise DataError(
+            f"the timestamps of {name} have {mine}, those of {whose} {theirs}: give both one "
+            "(tz_localize), or none (tz_localize(None))"
+        )
+
+
 def extended(history: Entry, new: Entry) -> Entry:
     """The history with newer rows; where they overlap the new values win, NaN excepted.
 
     Raises:
-        DataError: the rows have another frequency, or lie on another grid.
+        DataError: the rows have another frequency, lie on another grid, or so far ahead that nearly
+            all of the history would be missing.
     """
     start = history["start"]
+    _warn_of_rhythm(history, new)
     theirs, own = model_frequency(new), model_frequency(history)
     if new["start"].freq != start.freq or (theirs != own and calendar_of(own) is not None):
         raise DataError(
@@ -87,6 +102,14 @@ def extended(history: Entry, new: Entry) -> Entry:
         first = step_name(new["start"], new["info"])
         raise DataError(f"the new rows start at {first}, between the steps of the history")
     before = max(0, -offset)
+    length, total = history["target"].shape[1], before + offset + new["target"].shape[1]
+    if max(before, total - length) > MOST_EMPTY * max(length, new["target"].shape[1]):
+        raise DataError(
+            f"the new rows, from {step_name(new['start'], new['info'])} on, are so far from the "
+            f"history, which ends at {step_name(start + length - 1, history['info'])}, that "
+            f"{total - length} steps would be added, nearly all of them missing: is a timestamp "
+            "wrong?"
+        )
     target = _merged(history["target"], new["target"], before, before + offset)
     joined = {**history, "start": start - before, "target": target}
     for field in (KNOWN, PAST):
@@ -96,6 +119,23 @@ def extended(history: Entry, new: Entry) -> Entry:
             later = empty if later is None else _like(history, field, new)
             joined[field] = _merged(history[field], later, before, before + offset)
     return joined
+
+
+def _warn_of_rhythm(history: Entry, new: Entry) -> None:
+    """Warn if all new rows are several steps apart, as those of the history are not."""
+    seen = [np.flatnonzero(~np.isnan(e["target"]).all(0)) for e in (new, history)]
+    steps = np.diff(seen[0])
+    if len(steps) < 2 or steps[0] == 1 or (steps != steps[0]).any():
+        return
+    if (np.diff(seen[1]) < steps[0]).any():
+        first, freq = int(seen[0][0]), named(model_frequency(history))
+        warnings.warn(
+            f"all new rows, from {step_name(new['start'] + first, new['info'])} on, are {steps[0]} "
+            f"steps of {freq!r} apart: what is between is taken as missing; if they are of another "
+            "frequency, resample them first",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _merged(old: np.ndarray, new: np.ndarray, first: int, second: int) -> np.ndarray:

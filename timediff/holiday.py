@@ -15,6 +15,7 @@ def holiday_features(
     subdivision: str | None = None,
     *,
     periods: int = 0,
+    freq: str | pd.offsets.BaseOffset | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """Whether the day of each step is a public holiday, the day before one, or the day after.
@@ -27,6 +28,7 @@ def holiday_features(
         country: code of a country as ISO 3166-1 has it, such as ``"DE"``.
         subdivision: code of a part of it, such as ``"BY"``.
         periods: so many steps more after the end of the index: the prediction length, to forecast.
+        freq: of the steps, if the index does not have one and it cannot be told from its stamps.
         options: further arguments of ``holidays.country_holidays``, such as ``categories``.
 
     Returns:
@@ -35,7 +37,7 @@ def holiday_features(
 
     Raises:
         ImportError: the package is not installed.
-        OptionError: no such country or subdivision, or steps longer than a day.
+        OptionError: no such country or subdivision, several of them, or steps longer than a day.
         DataError: the index holds no timestamps.
 
     Example:
@@ -53,7 +55,12 @@ def holiday_features(
         ) from error
     if not isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or not len(index):
         raise DataError("the index holds no timestamps: set it with frame.set_index(...)")
-    index = _longer(index, periods)
+    if not isinstance(country, str) or "subdiv" in options:
+        raise OptionError(
+            f"country is {country!r}: give one code, and of a part of it subdivision=; of several "
+            "countries, join their tables (pd.concat(..., axis=1, keys=...))"
+        )
+    index = _longer(index, periods, freq)
     stamps = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
     days = stamps.tz_localize(None).normalize()
     years = range(days.min().year - 1, days.max().year + 2)
@@ -72,15 +79,17 @@ def holiday_features(
 
 
 def _longer(
-    index: pd.DatetimeIndex | pd.PeriodIndex, periods: int
+    index: pd.DatetimeIndex | pd.PeriodIndex, periods: int, given: Any
 ) -> pd.DatetimeIndex | pd.PeriodIndex:
     """The index with so many steps more after its end."""
     if isinstance(index, pd.PeriodIndex):
         freq = index.freqstr
         more = pd.period_range(index.max(), periods=periods + 1, freq=index.freq)[1:]
     else:
-        freq = index.freqstr or (infer(_plain(index)) if len(index) > 1 else "D")
-        more = pd.date_range(index.max(), periods=periods + 1, freq=index.freq or freq)[1:]
+        offset = index.freq if given is None else pd.tseries.frequencies.to_offset(given)
+        offset = offset or (infer(_plain(index)) if len(index) > 1 else "D")
+        freq = offset if isinstance(offset, str) else offset.freqstr
+        more = pd.date_range(index.max(), periods=periods + 1, freq=offset)[1:]
     if not is_subdaily(freq) and freq not in ("D", "B", "C", "bh", "cbh"):
         raise OptionError(f"steps of {freq!r} are longer than a day: a holiday is a day of them")
     return index.append(more) if periods else index

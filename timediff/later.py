@@ -12,7 +12,7 @@ from timediff._tables import check_pairs, long_columns, own_calendar
 from timediff.errors import DataError
 from timediff.features import KNOWN, PAST
 from timediff.frames import to_wide
-from timediff.histories import Entry, aligned, extended, with_features
+from timediff.histories import Entry, aligned, check_zone, extended, with_features
 from timediff.reading import (
     Features,
     Names,
@@ -52,8 +52,11 @@ class Kept:
         """What was read, its series in the order of the first group's, or in this one.
 
         Raises:
-            DataError: the groups have not the same series.
+            DataError: the groups have not the same series, or only some have a time zone.
         """
+        (first, one), *others = reading.entries.items()
+        for key, other in others:
+            check_zone(other, one, f"group {key!r}", f"group {first!r}")
         columns = columns or next(iter(reading.entries.values()))["info"]["columns"]
         entries = {key: aligned(entry, columns, key) for key, entry in reading.entries.items()}
         return cls(entries, reading.names, reading.grouped, columns=columns)
@@ -120,6 +123,9 @@ class Kept:
             DataError: there is no history, or the data have other series.
         """
         found = self.known(features) if data is None else self.read(data, features)
+        for entry in found.entries.values():
+            if self.entries:
+                check_zone(entry, next(iter(self.entries.values())), "the table", "the history")
         if not found.entries:
             raise DataError(f"there is no history: give one with {method}(data)")
         return found
