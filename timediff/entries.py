@@ -1,6 +1,7 @@
 """GluonTS entries in, checked arrays out. One of the two transposes of the package is here."""
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Panel:
     features: Features | None = None
     offset: np.ndarray | None = None
 
-    @property
+    @functools.cached_property
     def dead(self) -> np.ndarray:
         """Which series have no observation at all, ``(D,)``."""
         found: np.ndarray = np.isnan(self.values).all(axis=0)

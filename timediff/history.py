@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from timediff.windows import WindowSpec
 
 PROFILE_SEASONS = 32  # values at most that a seasonal mean is over
+LOOKED_AT = 4096  # steps, about, that tell whether single precision is enough
 FINE = 1e-3  # of the mean change, by which single precision may be off
 BRIDGE_SEASONS = 8  # past changes of the same season by which a short gap is filled
 
@@ -24,20 +25,21 @@ def offsets(values: np.ndarray) -> np.ndarray | None:
         ``(D,)`` float64: 0 where no level is needed, a whole number for whole numbers; None if no
         series needs one, as is so of all that come in single precision.
     """
-    if values.dtype != np.float64:
+    if values.dtype != np.float64 or len(values) < 2:
         return None
+    stride = len(values) // LOOKED_AT | 1  # odd, so that not all are of the same hour
+    before, after = values[:-1:stride], values[1::stride]
     with np.errstate(over="ignore", invalid="ignore"):
-        lost = np.nan_to_num(np.abs(values.astype(np.float32) - values), posinf=0.0).max(0)
-    some = np.flatnonzero(lost)
+        lost = np.nan_to_num(np.abs(after.astype(np.float32) - after), posinf=0.0).max(0)
+    if not lost.any():
+        return None
+    change = np.abs(after - before)
+    steps = ~np.isnan(change)
+    mean = np.where(steps, change, 0.0).sum(0) / np.maximum(steps.sum(0), 1)
+    some = np.flatnonzero((mean > 0) & (lost > FINE * mean))
     if not len(some):
         return None
     known = values[:, some]
-    change, steps = np.abs(np.diff(known, axis=0)), ~np.isnan(np.diff(known, axis=0))
-    mean = np.where(steps, change, 0.0).sum(0) / np.maximum(steps.sum(0), 1)
-    coarse = (mean > 0) & (lost[some] > FINE * mean)
-    if not coarse.any():
-        return None
-    some, known = some[coarse], known[:, coarse]
     observed = ~np.isnan(known)
     level = np.where(observed, known, 0.0).sum(0) / observed.sum(0)
     whole = ((known == known.round()) | ~observed).all(0)
