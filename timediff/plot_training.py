@@ -68,7 +68,7 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
         ax.set_title(stage + (f", {runs} runs" if runs > 1 else ""), loc="left", fontsize="medium")
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         ax.legend(frameon=False, fontsize="small")
         _tidy(ax)
     return figure
@@ -106,6 +106,10 @@ def plot_chain(
     for name in names:
         if name not in known:
             raise unknown_name("series", name, [str(column) for column in known])
+    if len(known) == 1:
+        raise OptionError(
+            "the chain is drawn of two series, and the model has one: nothing to draw"
+        )
     if len(set(names)) != 2:
         raise OptionError(f"the chain is drawn of two series, not of {names}")
     recorder = Recorder(SAMPLERS.build(sampler))
