@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
+from timediff._arguments import listed
 from timediff._frequency import clock_info, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
@@ -69,9 +70,7 @@ def fan_chart(
     names = _names(forecasts[0], paths[0].shape[2], columns, target, history)
     if any(path.shape[2] != len(names) for path in paths):
         raise DataError(f"the forecasts differ in their series, the first has {len(names)}")
-    if isinstance(series, str | int):
-        series = [series]
-    chosen = range(min(MAX_SERIES, len(names))) if series is None else series
+    chosen = range(min(MAX_SERIES, len(names))) if series is None else listed(series)
     picks = [_position(s, names) for s in chosen]
     panels = [(names[i], [i]) for i in picks]
     if total and len(names) > 1:

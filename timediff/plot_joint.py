@@ -1,11 +1,12 @@
 """Pictures of the joint law: bundles of paths, and what a total may come to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from timediff._arguments import listed, whole
 from timediff.errors import OptionError
 from timediff.plot import BANDS, MEDIAN, OBSERVED, drawn_at, fan_chart, tidy, title
 
@@ -23,7 +24,7 @@ MAX_BUNDLE, MAX_SERIES = 200, 3
 def plot_paths(
     forecast: "Forecast",
     n: int = 3,
-    series: Iterable[Any] | None = None,
+    series: Any = None,
     history_length: int | None = None,
 ) -> "matplotlib.figure.Figure":
     """The bundle of paths, with some of them in the same colour in every panel.
@@ -35,7 +36,7 @@ def plot_paths(
     Args:
         forecast: the forecast.
         n: how many are drawn in colour, six at most.
-        series: the series to draw; the first three, and the sum of all, if None.
+        series: the series to draw, one or several; the first three, and the sum of all, if None.
         history_length: steps of the history to draw; one horizon if None.
 
     Returns:
@@ -46,9 +47,9 @@ def plot_paths(
         OptionError: an unknown series, or too many paths.
     """
     count, p, d = forecast.samples.shape
-    if not 1 <= n <= min(len(COLORS), count):
+    if whole("n", n, 1) > min(len(COLORS), count):
         raise OptionError(f"n is {n}: give 1 to {min(len(COLORS), count)} paths")
-    chosen = list(forecast.columns[:MAX_SERIES] if series is None else series)
+    chosen = forecast.columns[:MAX_SERIES] if series is None else listed(series, forecast.columns)
     panels = [(str(name), forecast[name]) for name in chosen]
     if series is None and d > 1:
         members = {"sum": forecast.columns}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._arguments import listed
 from timediff.diffusion import SAMPLERS, Sampler
 from timediff.diffusion.samplers.base import Chain
 from timediff.errors import DataError, OptionError
@@ -102,7 +103,7 @@ def plot_chain(
     """
     network = predictor.network
     known = list(predictor.columns or range(network.target_dim))
-    names = known[:2] if series is None else list(series)
+    names = known[:2] if series is None else listed(series, known)
     for name in names:
         if name not in known:
             raise unknown_name("series", name, [str(column) for column in known])
