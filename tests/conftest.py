@@ -2,6 +2,7 @@
 
 import logging
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -48,6 +49,12 @@ def quick_estimator(prediction_length: int = 6, **options) -> timediff.TimeGradE
     if options.get("denoiser") == "wavenet" or options.get("preset") == "paper":
         options["denoiser_options"] = {"layers": 2, "channels": 2}
     return timediff.TimeGradEstimator("h", prediction_length, **options)
+
+
+@pytest.fixture
+def unchecked(monkeypatch) -> None:
+    """As in use, annotations are not executed: what is of another type arrives."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,7 @@ def prepared(tmp_path_factory) -> Path:
     scenario.to_csv(folder / "scenario.csv")
     covered = Forecaster(24, seed=0).fit(known, known=weather, static=place)
     covered.save(folder / "covered")
+    (folder / "latin.csv").write_bytes("timestamp,Köln\n2024-01-01,1\n".encode("latin-1"))
     (folder / "model.toml").write_text('horizon = 24\npreset = "fast"\n')
     forecaster = Forecaster(24, seed=0).fit(known)
     forecaster.save(folder / "model")
@@ -331,6 +332,61 @@ def test_a_table_of_a_spreadsheet(tmp_path, separator):
     assert read["a"].iloc[0] == 1 and np.isnan(read["b"].iloc[0])
 
 
+def test_numbers_with_a_decimal_comma(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = ["31.12.2023;1.234,5;3;1.000;", "01.01.2024;-0,25;4;7;x", "02.01.2024;;5;8;2,5"]
+    path.write_text("\n".join(["Tag;a, b;b;c;d", *rows]))
+    read = read_table(str(path), texts=("d",))
+    assert read["Tag"].tolist() == list(pd.date_range("2023-12-31", periods=3))
+    np.testing.assert_array_equal(read["a, b"], [1234.5, -0.25, np.nan])
+    assert read["b"].tolist() == [3, 4, 5] and read["c"].tolist() == [1000, 7, 8]
+    assert read["d"].tolist()[1:] == ["x", "2,5"]
+    path.write_text("t;a\n2024-01-01;1.000\n")  # nothing says that this is a thousand
+    assert read_table(str(path))["a"].tolist() == [1.0]
+
+
+def test_text_in_another_encoding(folder):
+    Path("latin.csv").write_bytes(Path("load.csv").read_bytes().replace(b",a,", b",K\xf6ln,"))
+    run("--encoding", "latin-1", "fit", "latin.csv", "--horizon", 24, "-o", "new")
+    assert Forecaster.load("new").columns == ["Köln", "b", "c"]
+
+
+def test_calibrate_keeps_what_it_found_with_the_model(folder):
+    before = {p.name: p.read_bytes() for p in Path("model").iterdir()}
+    shown = table(run("calibrate", "model", "--windows", 2, "-o", "held"))
+    assert {p.name: p.read_bytes() for p in Path("model").iterdir()} == before
+    held = Forecaster.load("held")
+    expected = held.recalibration.coverage().reset_index()
+    pd.testing.assert_frame_equal(shown, expected, check_dtype=False)
+    assert list(shown) == ["level", "series before", "series after", "sum before", "sum after"]
+    common = ("predict", "held", "--samples", 9, "--paths")
+    plain = table(run(*common, "--raw"))["value"]
+    assert plain.equals(table(run("predict", "model", "--samples", 9, "--paths"))["value"])
+    mapped = table(run(*common))["value"]
+    assert mapped.equals(table(run(*common, "--calibrated"))["value"]) and not mapped.equals(plain)
+    run("calibrate", "model", "--windows", 2, "--quiet")
+    assert table(run("predict", "model", "--samples", 9, "--paths"))["value"].equals(mapped)
+
+
+def test_bounds_and_whole_numbers(folder):
+    common = ("predict", "model", "--samples", 9, "--paths")
+    made = Forecaster.load("model").predict(num_samples=9)
+    limits = ("--lower", 4.5, "--lower", "b=5", "--upper", "a=5.5", "--integer", "c,b")
+    expected = made.constrain(
+        lower={"a": 4.5, "b": 5, "c": 4.5}, upper={"a": 5.5}, integer=["c", "b"]
+    )
+    written = table(run(*common, *limits))["value"]
+    np.testing.assert_allclose(written, expected.to_frame(samples=True)["value"], rtol=1e-6)
+    total = table(run(*common, *limits, "--aggregate", "all=*"))["value"]
+    np.testing.assert_allclose(total, expected.samples.sum(2).T.ravel(), rtol=1e-6)
+    whole = table(run(*common, "--integer", "*"))["value"]
+    assert whole.equals(whole.round())
+    line = "--given scenario.csv --given-total north=a,b --seed 0"
+    assert "given as 5.5" in run(*common, *line.split(), "--lower", 6, code=1).stderr
+    warned = run(*common, *line.split(), "--integer", "a,b").stderr
+    assert "warning: the total 'north'" in warned
+
+
 def test_an_update_changes_the_forecast_and_the_model_only_if_it_is_told(folder):
     before = Path("model/config.json").read_bytes()
     common = ("predict", "model", "next_day.csv", "--update", "--samples", 5)
@@ -390,6 +446,9 @@ def test_score_of_quantiles_is_the_loss_of_these(folder):
     expected = scores.crps(paths, actual).item()
     assert found["weighted_quantile_loss"] == pytest.approx(expected, rel=1e-4)
     assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
+    forecast.to_frame([*levels, 0.1], level=[80, 90]).to_csv("twice.csv", index=False)
+    again = table(run("score", "twice.csv", "next_day.csv")).iloc[0]
+    pd.testing.assert_series_equal(again, found)  # lo-80 is 0.1 again
     forecast.to_frame(level=90.0).to_csv("l.csv", index=False)
     found = table(run("score", "l.csv", "next_day.csv")).iloc[0]
     assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
@@ -451,6 +510,22 @@ def test_datasets_are_listed_and_written(tmp_path, monkeypatch):
         ("fit load.xls --horizon 24 -o new", "name the format"),
         ("fit load.csv --format parquet --horizon 24 -o new", "cannot be read as parquet"),
         ("fit sales.csv --horizon 24 -o new --id-column shop", "give --time-column"),
+        ("fit load.csv --config c.yaml -o new", "c.yaml cannot be read: options come from a .toml"),
+        ("fit load.csv --horizon 24 -o -", None),
+        ("update model next_day.csv -o -", None),
+        ("calibrate model -o -", None),
+        ("calibrate model --windows 1", None),
+        ("calibrate model --windows 40", "40 windows of 24"),
+        ("calibrate model -o covered", "give --overwrite"),
+        ("predict model --calibrated", "is not calibrated: run `timediff calibrate` first"),
+        ("predict model --lower q=0", "unknown series 'q'"),
+        ("predict model --lower a=x", None),
+        ("predict model --lower 1,2", None),
+        ("predict model --integer ab", "unknown series 'ab'"),
+        ("predict model --lower 9 --upper a=1", "is above upper"),
+        ("predict model --level 0.8", "did you mean 80?"),
+        ("fit latin.csv --horizon 24 -o new", "timediff --encoding latin-1"),
+        ("--encoding none fit latin.csv --horizon 24 -o new", "unknown encoding: none"),
         ("predict nothing", "there is no saved model nothing"),
         ("predict .", "no readable saved model"),
         ("predict model --aggregate x=a,q", "unknown series 'q'"),

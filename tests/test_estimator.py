@@ -383,8 +383,12 @@ def test_a_damaged_model_is_refused(predictor, tmp_path):
     config.write_text(text.replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     with pytest.raises(SavedModelError, match=f"reads {FORMAT}: upgrade"):
         Predictor.deserialize(tmp_path)
-    config.write_text(text[:100])
-    with pytest.raises(SavedModelError, match="no readable saved model"):
+    for damaged in (text[:100], ""):
+        config.write_text(damaged)
+        with pytest.raises(SavedModelError, match=r"config\.json is truncated or altered"):
+            TimeGradPredictor.deserialize(tmp_path)
+    config.write_bytes(b"\xff")
+    with pytest.raises(SavedModelError, match=r"config\.json is truncated or altered"):
         Predictor.deserialize(tmp_path)
     config.write_text(text.replace('"hidden_size": 8', '"hidden_size": 9'))
     with pytest.raises(SavedModelError, match="is altered"):

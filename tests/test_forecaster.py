@@ -383,9 +383,15 @@ def test_around_a_predictor(fitted):
 # -- mistakes ------------------------------------------------------------------------------------
 
 
-def test_mistakes_are_named_before_any_work():
-    with pytest.raises(OptionError, match="prediction_length is 0"):
-        Forecaster(0)
+def test_mistakes_are_named_before_any_work(unchecked):
+    for horizon in (0, 2.5, "a"):
+        with pytest.raises(OptionError, match=r"horizon is .*: give a whole number, 1 or more"):
+            Forecaster(horizon)
+    for device in ("gpu0", "cuda:99"):
+        with pytest.raises(OptionError, match=f"device '{device}' cannot be used here"):
+            Forecaster(24, device=device)
+    with pytest.raises(OptionError, match="seed is 'a'"):
+        Forecaster(24, seed="a")
     with pytest.raises(OptionError, match="hiden_size"):
         Forecaster(24, hiden_size=3)
     with pytest.raises(OptionError, match="preset"):
@@ -403,13 +409,48 @@ def test_steps_of_no_whole_second_are_refused(freq):
         quick(freq=freq)
 
 
-def test_impossible_arguments(fitted):
-    with pytest.raises(OptionError, match="num_samples is 0"):
-        fitted.predict(num_samples=0)
-    with pytest.raises(OptionError, match="batch_size is 0"):
-        fitted.predict(batch_size=0)
-    with pytest.raises(OptionError, match="level"):
-        fitted.predict(level=[120])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_samples": 0}, "num_samples is 0: give a whole number, 1 or more"),
+        ({"num_samples": 2.5}, "num_samples is 2.5: give a whole number"),
+        ({"num_samples": True}, "num_samples is True"),
+        ({"seed": "a"}, "seed is 'a': give a whole number, 0 or more"),
+        ({"seed": -1}, "seed is -1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"device": "gpu0"}, "device 'gpu0' cannot be used here"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
+        ({"level": [120]}, "level: 120 is not between"),
+        ({"level": "90"}, "level: '90' is no number"),
+        ({"level": 0.8}, r"level: 0\.8 is below one per cent: did you mean 80\?"),
+        ({"quantiles": ["0.1"]}, r"quantiles: '0\.1' is no number"),
+    ],
+)
+def test_impossible_arguments(fitted, options, message, unchecked):
+    with pytest.raises(OptionError, match=message):
+        fitted.predict(**options)
+
+
+def test_impossible_arguments_of_other_methods(fitted, own, unchecked):
+    for stride in (0, 1.5):
+        with pytest.raises(OptionError, match=f"stride is {stride}"):
+            fitted.backtest(stride=stride)
+    with pytest.raises(OptionError, match="windows is 0"):
+        fitted.backtest(windows=0)
+    with pytest.raises(OptionError, match="unknown option 'pool': did you mean 'pooling'"):
+        own.calibrate(pool=3)
+    with pytest.raises(OptionError, match="unknown option 'draw': did you mean 'draws'"):
+        fitted.log_likelihood(draw=3)
+    with pytest.raises(OptionError, match="unknown option 'sereis': did you mean 'series'"):
+        fitted.plot(sereis=["a"])
+    with pytest.raises(OptionError, match="unknown series 'ab'"):
+        fitted.plot_chain("ab")
+
+
+def test_a_missing_device_is_no_fault_of_the_files(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    with pytest.raises(OptionError, match="device 'cuda:99' cannot be used here"):
+        Forecaster.load(tmp_path / "model", device="cuda:99")
 
 
 def test_verbose_says_the_frequency_and_quiet_says_nothing(capfd):

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from gluonts.model.forecast import SampleForecast
 
+from timediff import Forecast
 from timediff.errors import DataError, OptionError
 from timediff.plot import fan_chart
+from timediff.reading import read
 
 matplotlib = pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure  # noqa: E402
@@ -221,3 +223,48 @@ def test_the_height_of_a_panel_does_not_add_labels_that_the_layout_has_not_seen(
     figure.set_size_inches(9, 40)
     figure.draw_without_rendering()
     assert [ax.get_yticks().tolist() for ax in figure.axes] == ticks
+
+
+@pytest.mark.parametrize(
+    ("start", "tz"),
+    [("2024-03-08", "America/New_York"), ("2024-11-01", "Europe/Berlin"), (FIRST, "Asia/Kolkata")],
+)
+@pytest.mark.parametrize("joint", [False, True])
+def test_times_with_a_zone_are_drawn_in_it(start, tz, joint):
+    """The first two change their clocks within the picture; the third is off by half an hour."""
+    from matplotlib.dates import date2num, num2date
+
+    index = pd.date_range(start, periods=96, freq="h", tz=tz)
+    table = pd.DataFrame(np.arange(192.0).reshape(96, 2), index, ["a", "b"])
+    history = read(table[:72]).entries["frame"]
+    paths = np.random.default_rng(0).normal(size=(60, 24, 2))
+    info = history["info"]
+    made = Forecast(paths, history["start"] + 72, ["a", "b"], info=info, history=history)
+    figure = made.plot_paths(history_length=72) if joint else made.plot(table)
+    figure.draw_without_rendering()
+    *upper, ax = figure.axes
+    assert ax.get_xlabel() == tz and not any(other.get_xlabel() for other in upper)
+    drawn = date2num(ax.get_lines()[0].get_xdata())
+    expected = date2num(index.tz_convert("UTC").tz_localize(None).to_numpy())
+    np.testing.assert_allclose(drawn, expected[: len(drawn)])  # an hour is an hour
+    shown = [num2date(tick, tz=index.tz) for tick in ax.get_xticks()]
+    assert {time.hour % 6 for time in shown} == {0} and {time.minute for time in shown} == {0}
+    texts = [label.get_text() for label in ax.get_xticklabels()]
+    assert [bool(text.count(":")) for text in texts] == [time.hour != 0 for time in shown]
+    if not joint:  # the tables that fan_chart takes are of the same times
+        again = fan_chart(made.to_gluonts(), history=table, target=table)
+        (line,) = lines(again.axes[0], "observed")
+        np.testing.assert_allclose(date2num(line.get_xdata()), expected)
+        np.testing.assert_array_equal(line.get_ydata(), table["a"])
+
+
+def test_a_long_name_stays_within_its_panel():
+    name = "the whole of the northern region with its substations and the islands " * 2
+    index = pd.date_range(FIRST, periods=24, freq="h")
+    history = read(pd.DataFrame({"a": np.arange(24.0)}, index)).entries["frame"]
+    paths = np.random.default_rng(0).normal(size=(60, 24, 1))
+    made = Forecast(paths, history["start"] + 24, ["a"], info=history["info"], history=history)
+    figure = made.plot_total({name: ["a"]})
+    figure.draw_without_rendering()
+    left, right = (ax._left_title.get_window_extent() for ax in figure.axes)
+    assert left.x1 < right.x0

@@ -41,6 +41,12 @@ def test_training_again_is_a_line_of_its_own():
     ]
 
 
+def test_a_single_epoch_is_a_whole_number():
+    columns = ["stage", "run", "epoch", "train_loss", "val_loss"]
+    (ax,) = plot_training(pd.DataFrame([["prior", 0, 1, 2.0, 2.1]], columns=columns)).axes
+    assert all(tick == round(tick) for tick in ax.get_xticks())
+
+
 def test_curves_without_validation_have_none():
     curves = quick_estimator(validation_windows=0).train([entry()]).curves
     assert curves.val_loss.isna().all() and curves.train_loss.notna().all()
@@ -90,3 +96,5 @@ def test_the_chain_is_drawn(fitted):
         fitted.plot_chain(["a"])
     with pytest.raises(OptionError, match="of two series"):
         plot_chain(fitted.predictor, entry(), ["a", "a"])
+    with pytest.raises(OptionError, match="the model has one"):
+        quick(**QUICK).fit(table()[["a"]]).plot_chain()

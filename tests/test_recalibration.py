@@ -1,5 +1,7 @@
 """Recalibration: the coverage that it promises, and the dependence that it must leave alone."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,12 +166,17 @@ def test_too_few_windows_are_an_error_that_says_how_many_are_needed():
     x, y = gaussian(8, np.random.default_rng(0))
     with pytest.raises(DataError, match="90 % needs 9 windows, there are 8"):
         Recalibration(x, y, levels=[50, 90], exchangeable="windows")
-    assert Recalibration(x, y, exchangeable="windows").levels == [20, 50, 80]
+    with pytest.warns(UserWarning, match="8 windows, too few for the level 90 and 95 %.*19 are"):
+        assert Recalibration(x, y, exchangeable="windows").levels == [20, 50, 80]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Recalibration(x, y).levels == [20, 50, 80, 90, 95]
+        assert Recalibration(x, y, levels=90).levels == [90]
     with pytest.raises(DataError, match=r"99\.9 % needs 999 observed values"):
         Recalibration(x, y, levels=[99.9])
 
 
-def test_wrong_input_is_named():
+def test_wrong_input_is_named(unchecked):
     tested = backtest()
     recalibration = Recalibration(tested)
     x, y = tested.samples, tested.actuals
@@ -194,7 +201,17 @@ def test_wrong_input_is_named():
     for options in ({"pooling": -1}, {"rate": -1}, {"latest": 0}, {"step_groups": 0}):
         with pytest.raises(OptionError):
             Recalibration(tested, **options)
-    for levels in ([], [0], [100]):
+    for options in ({"pooling": "a"}, {"latest": 1.5}, {"step_groups": 7}):
+        with pytest.raises(OptionError, match=next(iter(options))):
+            Recalibration(tested, **options)
+    scenario = tested.forecasts[0].with_samples(x[0], {"given": {"values": 1}})
+    with pytest.raises(DataError, match="scenario is not recalibrated"):
+        recalibration.apply(scenario)
+    for levels in ([], [0], [100], [0.9], "90"):
+        for table in (tested.coverage, recalibration.coverage):
+            if len(levels):
+                with pytest.raises(OptionError, match="levels"):
+                    table(levels)
         with pytest.raises(OptionError, match="levels"):
             Recalibration(tested, levels=levels)
     with pytest.raises(OptionError, match="exchangeable"):

@@ -91,6 +91,27 @@ def test_aggregates_are_of_the_paths_not_of_the_quantiles():
     assert known is not None and known["ab"].tolist() == (table().a + table().b).tolist()
 
 
+@pytest.mark.parametrize("labels", [["a", "b", "ab"], [1, 2, 3], [("a", "b"), "a", "b"]])
+def test_one_series_is_not_a_list_of_its_letters(labels, unchecked):
+    """Where several are taken, a label alone is that series."""
+    made = Forecast(paths(), pd.Period("2024-01-01", "h"), labels)
+    for i, label in enumerate(labels):
+        total = made.aggregate({"total": label})
+        assert np.array_equal(total.samples[..., 0], made.samples[..., i])
+        rounded = made.constrain(integer=label).samples == made.samples.round()
+        assert rounded.all((0, 1)).tolist() == [i == j for j in range(3)]
+        assert len(made.plot_paths(series=label).axes) == 1
+    with pytest.raises(OptionError, match="unknown series 'bc'"):
+        made.aggregate({"total": "bc"})
+
+
+def test_one_quantile_is_one_column(unchecked):
+    assert list(forecast().to_frame(quantiles=0.5))[2:] == ["mean", "0.5"]
+    assert list(forecast().to_frame(quantiles=np.array([0.1, 0.9]), level=np.int64(80)))[3:] == [
+        "0.1", "0.9", "lo-80", "hi-80",
+    ]  # fmt: skip
+
+
 def test_a_part_is_the_part():
     made = forecast()
     assert np.array_equal(made["b"].samples[..., 0], paths()[..., 1])
@@ -129,6 +150,13 @@ def test_scores_are_of_the_horizon_by_name_and_by_time():
         made.score(observed[:20])
     with pytest.raises(DataError, match="no series 'a'"):
         made.score(observed[["b", "c"]])
+    assert made.score(observed.assign(more=1.0)) == got == made.score(target)
+    assert made["b"].score(observed) == made["b"].score(observed[["b"]])
+    assert made["b"].plot(observed).axes
+    with pytest.raises(DataError, match=r"shape \(3, 4\).*give steps × series, \(4, 3\)"):
+        made.score(target.T)
+    with pytest.warns(UserWarning, match="all that was observed is 0: crps is NaN"):
+        assert np.isnan(made.score(np.zeros((P, D)))["crps"])
     with pytest.raises(DataError, match="time zone"):
         made.score(observed.tz_localize(None))
 
@@ -162,13 +190,19 @@ def test_groups():
     assert frame.group.tolist() == ["n"] * P * D + ["s"] * P * D
     assert_frame_equal(frame[: P * D].drop(columns="group"), forecast().to_frame(level=90))
     observed = table(tz="Europe/Berlin", length=60)
+    assert_frame_equal(group.mean().loc["n"], forecast().mean(), check_freq=False)
+    assert_frame_equal(group.quantile(0.1).loc["s"], forecast().quantile(0.1), check_freq=False)
+    assert group.mean().index.names == ["group", "timestamp"]
+    totals = group.aggregate({"all": COLUMNS})
+    assert isinstance(totals, ForecastGroup) and totals["s"].columns == ["all"]
+    assert np.array_equal(totals["n"].samples, forecast().aggregate({"all": COLUMNS}).samples)
     scores = group.score({"n": observed, "s": observed})
     assert scores.loc["n", "crps"] == forecast().score(observed)["crps"]
     with pytest.raises(DataError, match="'s'"):
         group.score({"n": observed})
 
 
-def test_mistakes():
+def test_mistakes(unchecked):
     made = forecast()
     with pytest.raises(OptionError, match="unknown series 'd'"):
         made["d"]
@@ -178,6 +212,19 @@ def test_mistakes():
         made.aggregate({})
     with pytest.raises(DataError, match="not finite"):
         made.aggregate({"x": {"a": np.nan}})
+    with pytest.raises(OptionError, match="weight of 'a' in 'x': 'y' is no number"):
+        made.aggregate({"x": {"a": "y"}})
+    with pytest.raises(OptionError, match="groups is a list: give names"):
+        made.aggregate(["a", "b"])
+    with pytest.raises(OptionError, match=r"level: 0\.9 is below one per cent: did you mean 90"):
+        made.interval(0.9)
+    with pytest.raises(OptionError, match="lower and upper: 'x' is no number"):
+        made.constrain(lower="x")
+    with pytest.raises(OptionError, match="the bound of 'a': None is no number"):
+        made.constrain(upper={"a": None})
+    for plot in (made.plot, made.plot_paths):
+        with pytest.raises(OptionError, match="unknown option 'sereis': did you mean 'series'"):
+            plot(sereis=["a"])
     with pytest.raises(OptionError, match="level: 100"):
         quantile_columns(level=[100])
     with pytest.raises(OptionError, match="quantiles: 2"):

@@ -6,11 +6,13 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.conftest import entry, quick_estimator, series
-from timediff import DataError, Given, OptionError, Total, from_wide, to_frame
+from timediff import DataError, Forecast, Given, OptionError, Total, from_wide, to_frame
 from timediff.diffusion import Sampler
-from timediff.scenarios import align
+from timediff.network.scenario import Scenarios
+from timediff.scenarios import SCENARIO, align
 
 P, D = 6, 3
 FREE = np.full((P, D), np.nan)
@@ -290,3 +292,89 @@ def test_a_scenario_comes_back_as_a_frame(predictor):
         frame[frame["series"] == "north"]["mean"], np.linspace(5, 6, P), rtol=1e-6
     )
     assert "given" not in data[0]["info"]
+
+
+# -- constraints afterwards ------------------------------------------------------------------------
+
+
+def scenario(values, totals=(), paths=None) -> Forecast:
+    """Two paths of two series in which this is given."""
+    start = pd.Period("2024-01-01", "h")
+    given = Given(values, totals, ["a", "b"], pd.date_range("2024-01-01", periods=2, freq="h"))
+    paths = (
+        np.array([[[1.5, -2.0], [3.0, 4.5]], [[1.5, 0.5], [3.0, 2.25]]]) if paths is None else paths
+    )
+    return Forecast(paths, start, ["a", "b"], info={"given": {}, SCENARIO: given})
+
+
+FIRST = [[1.5, np.nan], [3.0, np.nan]]
+NONE = [[np.nan, np.nan], [np.nan, np.nan]]
+SUM = [Total([1.0, 1.0], [np.nan, 7.5], "north")]
+TWO = np.array([[[1.0, 2.0], [3.0, 4.5]], [[1.0, 2.0], [5.25, 2.25]]])
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ((FIRST,), {"lower": 2}, "series 'a' at 2024-01-01 00:00:00 is given as 1.5, .* it 2: lea"),
+        ((FIRST,), {"upper": {"a": 1}}, "series 'a' at 2024-01-01 00:00:00 is given as 1.5"),
+        ((FIRST,), {"integer": "a"}, "series 'a' at 2024-01-01 00:00:00 is given as 1.5"),
+        (
+            (NONE, SUM, TWO),
+            {"lower": {"b": 4}},
+            "total 'north' at 2024-01-01 01:00:00 is given as 7.5, .* paths have 7.5 to 9.25",
+        ),
+    ],
+)
+def test_a_constraint_does_not_break_what_is_given(given, options, message):
+    made = scenario(*given)
+    with pytest.raises(OptionError, match=message):
+        made.constrain(**options)
+    if len(given) == 1:  # the same of a part of it, and of what is made of it
+        with pytest.raises(OptionError, match="series 'a' at"):
+            made[["b", "a"]].constrain(**options)
+        with pytest.raises(OptionError, match="series 'more' at"):
+            made.aggregate({"more": {"a": 1.1}}).constrain(integer=True)
+
+
+def test_a_constraint_that_breaks_nothing_is_kept():
+    made = scenario(FIRST)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert made.constrain(lower={"b": 0}, integer="b").samples[0, 0].tolist() == [1.5, 0.0]
+        assert made["b"].constrain(lower=0).samples.min() == 0
+        assert made.aggregate({"all": ["a", "b"]}).constrain(lower=0).samples.min() == 0
+        assert made.aggregate({"a": "b"}).constrain(lower=0).samples.min() == 0
+        assert scenario(NONE, SUM, TWO).constrain(lower={"b": 0}, upper=9).samples.max() == 5.25
+
+
+def test_rounding_that_moves_a_total_is_a_warning():
+    made = scenario(NONE, SUM, TWO)
+    message = "total 'north' at 2024-01-01 01:00:00 is given as 7.5, .* whole numbers have 7 to 7"
+    for one, integer in ((made, True), (made[["b", "a"]], ["a", "b"])):
+        with pytest.warns(UserWarning, match=message):
+            one.constrain(integer=integer)
+    with pytest.raises(OptionError, match=r"series 'sum' at .* is given as 7\.5"):
+        made.aggregate({"sum": ["a", "b"]}).constrain(integer=True)
+
+
+def test_a_free_value_is_no_rounding_error_below_its_floor(predictor, monkeypatch):
+    """Of counts with a given total."""
+
+    def drawn(batch, num_samples, seeds, conditions):
+        paths = torch.full((num_samples, P, D), 5.0)
+        paths[:, 0] = torch.tensor([-1e-19, -0.5, -1e-9])
+        return Scenarios(paths, float(num_samples), 1.0, 0)
+
+    monkeypatch.setattr(predictor.network, "scenarios", drawn)
+    values = FREE.copy()
+    values[0, 2] = -1e-9  # given, whatever it is
+    (forecast,) = draw(predictor, [entry()], Given(values))
+    np.testing.assert_array_equal(forecast.samples[0, 0], np.float32([0.0, -0.5, -1e-9]))
+
+
+def test_a_total_of_one_series_is_of_this_one(unchecked):
+    given = wrong(columns=["all"], totals={"all": "north"})
+    assert given.totals[0].weights.tolist() == [1.0, 0.0, 0.0]
+    with pytest.raises(OptionError, match="weight of 'north' in total 'all': 'x' is no number"):
+        wrong(columns=["all"], totals={"all": {"north": "x"}})

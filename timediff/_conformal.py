@@ -5,12 +5,14 @@ A level c of a forecast has a median m and half widths above and below it, up to
 it as soon as its half widths are stretched by that ratio.
 """
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from timediff.errors import DataError, OptionError
+from timediff.quantiles import percentages
 from timediff.types import Number
 
 LEAST_FACTOR = 0.1  # observations that sit on the median must not squeeze the others to a point
@@ -53,27 +55,36 @@ def ratios(samples: np.ndarray, actuals: np.ndarray, levels: np.ndarray) -> np.n
 
 def usable(
     default: Iterable[Number],
-    levels: Iterable[Number] | None,
+    levels: Number | Iterable[Number] | None,
     actuals: np.ndarray,
     kind: str,
 ) -> list[Any]:
     """The levels in per cent that are wanted, for all of which there is enough to fit.
 
     Raises:
-        OptionError: a level is not between 0 and 100.
-        DataError: one needs more windows or values than there are; of the default they go.
+        OptionError: a level is not between 1 and 100.
+        DataError: one needs more windows or values than there are. Of the default they go, with a
+            warning.
     """
     seen = ~np.isnan(actuals)
     count = int(seen.any((1, 2)).sum() if kind == "windows" else seen.sum())
-    wanted = sorted(default if levels is None else levels)
-    if not wanted or not all(0 < level < 100 for level in wanted):
-        raise OptionError(f"levels: {wanted} are not all between 0 and 100 per cent")
+    wanted = sorted(percentages(default if levels is None else levels))
+    if not wanted:
+        raise OptionError("levels: there is none: name one, such as 90 per cent")
     needed = {level: least_number(level / 100) for level in wanted}
+    what = "windows" if kind == "windows" else "observed values"
     if levels is None:
+        most = max(needed.values())
         wanted = [level for level in wanted if needed[level] <= count] or wanted[:1]
+        dropped = [f"{level:g}" for level in needed if level not in wanted]
+        if dropped:
+            warnings.warn(
+                f"there are {count} {what}, too few for the level {' and '.join(dropped)} %, which "
+                f"is left as it is: {most} are needed, so give more windows; or name the levels",
+                stacklevel=4,
+            )
     for level in wanted:
         if needed[level] > count:
-            what = "windows" if kind == "windows" else "observed values"
             raise DataError(
                 f"the level {level:g} % needs {needed[level]} {what}, there are {count}: give "
                 "more windows, or leave the level out"

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._arguments import check_options, whole
 from timediff._frequency import model_frequency
 from timediff.baselines import simple_forecasts
-from timediff.errors import DataError, OptionError
+from timediff.errors import DataError
 from timediff.histories import Entry
+from timediff.quantiles import percentages
 from timediff.reading import Names
 from timediff.results import Forecast
 from timediff.scores import coverage, crps, reliability, score_table
@@ -114,17 +116,18 @@ class Backtest:
         index = pd.MultiIndex.from_tuples(keys, names=["group", "start"])
         return pd.DataFrame(rows, index)
 
-    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Number | Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, of the series and of their sum.
 
         Args:
             levels: in per cent.
+
+        Raises:
+            OptionError: one is not between 1 and 100.
         """
         from timediff.scores.combination import summed
 
-        wanted = list(levels)
-        if any(not 0 < level < 100 for level in wanted):
-            raise OptionError(f"levels: {wanted} are not all between 0 and 100 per cent")
+        wanted = percentages(levels)
         shares = [level / 100 for level in wanted]
         single = reliability(self._paths(), self._target, shares)
         total = reliability(*summed(self._paths(), self._target), shares)
@@ -161,10 +164,14 @@ class Backtest:
         """Fan charts of the windows of the first group over what was observed.
 
         Args:
-            options: of :func:`timediff.plot.fan_chart`.
+            options: of :func:`timediff.plot.fan_chart`, but for ``history`` and ``target``.
+
+        Raises:
+            OptionError: an unknown option.
         """
         from timediff.plot import fan_chart
 
+        check_options(fan_chart, options, ("forecast", "history", "target"))
         first = [i for i, f in enumerate(self.forecasts) if f.name == self.forecasts[0].name]
         drawn = [self.forecasts[i].to_gluonts() for i in first]
         parts = [
@@ -184,8 +191,7 @@ def cut(entries: dict[Hashable, Entry], horizon: int, windows: int, stride: int)
         OptionError: no window, or a stride below 1.
         DataError: an entry is too short.
     """
-    if windows < 1 or stride < 1:
-        raise OptionError(f"windows is {windows} and stride {stride}: both must be 1 or more")
+    windows, stride = whole("windows", windows, 1), whole("stride", stride, 1)
     found = []
     for key, entry in entries.items():
         length = entry["target"].shape[1]

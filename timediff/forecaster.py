@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import operator
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from timediff._arguments import check_options, whole
 from timediff._calendars import named
 from timediff._frequency import frequency, text_of
 from timediff.backtest import Backtest, cut, run_backtest
 from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.later import Kept
-from timediff.predictor import TimeGradPredictor
+from timediff.predictor import TimeGradPredictor, best_device
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, read
 from timediff.recalibration import Recalibration
@@ -49,7 +49,7 @@ class Forecaster:
             :class:`timediff.TimeGradEstimator`.
 
     Raises:
-        OptionError: an unknown or impossible option.
+        OptionError: an unknown or impossible option, or there is no such device here.
 
     Example:
         >>> forecaster = Forecaster(24, seed=0).fit(table)
@@ -68,8 +68,9 @@ class Forecaster:
         **options: Any,
     ):
         self.freq = None if freq is None else text_of(freq)
-        self.device = device
-        self.recipe = Recipe(operator.index(horizon), preset, seed, verbose, options)
+        self.device = device if device == "auto" else best_device(device)
+        seed = None if seed is None else whole("seed", seed, 0)
+        self.recipe = Recipe(whole("horizon", horizon, 1), preset, seed, verbose, options)
         self.recipe.estimator(self.freq or "h")  # so that a wrong option is an error now
         self._predictor: TimeGradPredictor | None = None
         self.kept = Kept()  # the history that forecasts go on from
@@ -187,7 +188,7 @@ class Forecaster:
         data: Any = None,
         *,
         num_samples: int = 100,
-        quantiles: Sequence[Number] | None = None,
+        quantiles: Number | Sequence[Number] | None = None,
         level: Number | Sequence[Number] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
@@ -222,8 +223,8 @@ class Forecaster:
             given: a scenario: a table, time × some of the series, of values that the horizon is to
                 have; NaN is free, and all else is drawn from the conditional law. For groups a dict
                 of such tables. See ``docs/scenarios.md``.
-            totals: of ``given``, the columns that are sums, each with a list of its series, or with
-                weights: ``{"north": ["a", "b"]}``.
+            totals: of ``given``, the columns that are sums, each with its series or a list of
+                them, or with weights: ``{"north": ["a", "b"]}``.
 
         Returns:
             The forecast; for a dict of tables, or several entries, a dict of them.
@@ -286,9 +287,10 @@ class Forecaster:
 
         Raises:
             DataError: the series are not those of the model, or there are too few steps.
-            OptionError: an impossible option.
+            OptionError: an unknown or impossible option.
             TimediffError: the forecaster is not fitted.
         """
+        check_options(TimeGradPredictor.log_likelihood, options, ("self", "dataset"))
         predictor = self.predictor.on(device, batch_size)
         features = Features(known, past, future, static)
         history = self.kept.or_other("log_likelihood", data, features)
@@ -345,7 +347,7 @@ class Forecaster:
         """Fan charts of the next horizon; see :meth:`timediff.results.Forecast.plot`.
 
         Raises:
-            OptionError: there are several groups.
+            OptionError: there are several groups, or an unknown option.
         """
         forecast = self.predict()
         if isinstance(forecast, ForecastGroup):
@@ -415,6 +417,7 @@ class Forecaster:
 
         Raises:
             DataError: too little history for so many windows.
+            OptionError: no window, or a stride below 1.
         """
         if data is None:
             _ = self.predictor  # not fitted: says so
@@ -432,7 +435,7 @@ class Forecaster:
             self.recipe.train,
             drawn,
             entries,
-            cut(entries, self.horizon, windows, stride or self.horizon),
+            cut(entries, self.horizon, windows, self.horizon if stride is None else stride),
             horizon=self.horizon,
             refit=refit,
             num_samples=num_samples,
@@ -459,9 +462,14 @@ class Forecaster:
             The recalibration, kept as ``recalibration``, saved and loaded with the forecaster.
 
         Raises:
-            DataError: too little history for so many windows, too few windows for a level, or the
-                backtest is of other series.
+            DataError: too little history for so many windows, too few windows for a level that was
+                named, or the backtest is of other series.
+            OptionError: an unknown or impossible option.
+
+        Warns:
+            UserWarning: there are too few windows for a level that is meant where none is named.
         """
+        check_options(Recalibration, options, ("forecasts", "actuals"))
         if backtest is None:
             backtest = self.backtest(windows=windows, baselines=False)
         recalibration = Recalibration(backtest, **options)

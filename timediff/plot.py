@@ -1,12 +1,14 @@
 """Fan charts of forecasts. Needs matplotlib, which is imported only when something is drawn."""
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
+from timediff._arguments import listed
 from timediff._frequency import clock_info, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
@@ -68,9 +70,7 @@ def fan_chart(
     names = _names(forecasts[0], paths[0].shape[2], columns, target, history)
     if any(path.shape[2] != len(names) for path in paths):
         raise DataError(f"the forecasts differ in their series, the first has {len(names)}")
-    if isinstance(series, str | int):
-        series = [series]
-    chosen = range(min(MAX_SERIES, len(names))) if series is None else series
+    chosen = range(min(MAX_SERIES, len(names))) if series is None else listed(series)
     picks = [_position(s, names) for s in chosen]
     panels = [(names[i], [i]) for i in picks]
     if total and len(names) > 1:
@@ -80,14 +80,16 @@ def fan_chart(
     figure, panel_axes = _axes(axes, len(panels))
     length = 3 * forecasts[0].prediction_length if history_length is None else history_length
     observed = _observed(forecasts, history, target, names, length)
-    for ax, (title, members) in zip(panel_axes, panels, strict=True):
+    info = forecasts[0].info
+    for ax, (name, members) in zip(panel_axes, panels, strict=True):
         _panel(
             ax,
             forecasts,
             [path[:, :, members].sum(2) for path in paths],
             None if observed is None else observed.iloc[:, members].sum(axis=1, skipna=False),
         )
-        ax.set_title(title, loc="left", fontsize="medium")
+        title(ax, name, 100 if len(panels) <= 4 else 45)
+        tidy(ax, info)
     if axes is None:
         entries = [ax.get_legend_handles_labels() for ax in panel_axes]
         unique = {
@@ -165,6 +167,8 @@ def _table(table: Any, names: list[str], role: str, forecast: SampleForecast) ->
     if not isinstance(index, pd.DatetimeIndex | pd.PeriodIndex):
         raise DataError(f"{role} needs a DatetimeIndex or PeriodIndex, not {type(index).__name__}")
     if isinstance(index, pd.DatetimeIndex):
+        if index.tz is not None and _zone(forecast.info) is not None:
+            index = index.tz_convert("UTC")  # by which its periods count
         index = index.tz_localize(None)
         if not clock_info(forecast.info):  # by period: a month is the same by its start or end
             index = index.to_period(forecast.freq)
@@ -197,7 +201,7 @@ def _panel(
 ) -> None:
     if observed is not None:
         ax.plot(
-            observed.index.to_numpy(),
+            drawn_at(observed.index, forecasts[0].info),
             observed.to_numpy(),
             color=OBSERVED,
             lw=1.1,
@@ -206,7 +210,8 @@ def _panel(
         )
     for forecast, samples in zip(forecasts, paths, strict=True):
         index = _times(forecast)
-        time, drawn = index.to_numpy(), samples
+        stamps = drawn_at(index, forecast.info)
+        time, drawn = stamps, samples
         if len(time) == 1:  # a single step has no width: give it two thirds of one
             third = np.diff(_times(forecast, 2).to_numpy())[0] / 3
             time, drawn = time[0] + np.array([-1, 1]) * third, samples.repeat(2, axis=1)
@@ -215,25 +220,56 @@ def _panel(
             ax.fill_between(time, low, high, color=color, lw=0, label=f"{level:.0%} band", zorder=2)
         ax.plot(time, np.median(drawn, axis=0), color=MEDIAN, lw=1.4, label="median", zorder=3)
         if len(forecasts) > 1 or observed is not None:
-            ax.axvline(index[0].to_numpy(), color=FAINT, lw=0.6, ls=(0, (2, 2)), zorder=1)
+            ax.axvline(stamps[0], color=FAINT, lw=0.6, ls=(0, (2, 2)), zorder=1)
         if observed is not None:
             low, high = np.quantile(samples, [0.05, 0.95], axis=0)
             y = observed.reindex(index).to_numpy()
             outside = (y < low) | (y > high)
             if outside.any():
                 style = {"color": OUTSIDE, "ms": 4.5, "label": "outside the 90% band"}
-                ax.plot(index.to_numpy()[outside], y[outside], ".", zorder=5, **style)
-    tidy(ax)
+                ax.plot(stamps[outside], y[outside], ".", zorder=5, **style)
 
 
-def tidy(ax: Any) -> None:
-    """The look that all pictures over time have."""
+def drawn_at(index: pd.DatetimeIndex, info: Mapping[str, Any] | None) -> np.ndarray:
+    """Where steps are drawn: the begins of their periods, and as far behind as the table has them.
+
+    Args:
+        index: by the clock that periods count, see :func:`timediff._frequency.clock_info`.
+        info: of the forecast.
+    """
+    phase = None if clock_info(info) else (info or {}).get("phase")
+    return (index + pd.Timedelta(phase or 0)).to_numpy()
+
+
+def _zone(info: Mapping[str, Any] | None) -> Any:
+    """The time zone to show times in that are counted in UTC; None if they are shown as counted."""
+    info = info or {}
+    if "tz" not in info or info.get("clock") == "local":
+        return None
+    return pd.Timestamp(0, tz=info["tz"]).tz
+
+
+def title(ax: Any, text: Any, width: int) -> None:
+    """A title at the left, broken where it is longer than the panel."""
+    ax.set_title(textwrap.fill(str(text), width), loc="left", fontsize="medium")
+
+
+def tidy(ax: Any, info: Mapping[str, Any] | None = None) -> None:
+    """The look that all pictures over time have.
+
+    Args:
+        ax: with times as :func:`drawn_at` has them.
+        info: of a forecast: the axis shows the time zone of its table, and names it.
+    """
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.ticker import MaxNLocator
 
-    locator = AutoDateLocator(maxticks=9)
+    zone, place = _zone(info), ax.get_subplotspec()
+    locator = AutoDateLocator(maxticks=9, tz=zone)
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+    if "tz" in (info or {}) and (place is None or place.is_last_row()):
+        ax.set_xlabel(str((info or {})["tz"]), fontsize="small")
     # as many ticks whatever the height: labels that appear after the layout would be cut off
     ax.yaxis.set_major_locator(MaxNLocator(4))
     ax.margins(x=0.01)

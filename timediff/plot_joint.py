@@ -1,13 +1,14 @@
 """Pictures of the joint law: bundles of paths, and what a total may come to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from timediff._arguments import listed, whole
 from timediff.errors import OptionError
-from timediff.plot import BANDS, MEDIAN, OBSERVED, fan_chart, tidy
+from timediff.plot import BANDS, MEDIAN, OBSERVED, drawn_at, fan_chart, tidy, title
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -23,7 +24,7 @@ MAX_BUNDLE, MAX_SERIES = 200, 3
 def plot_paths(
     forecast: "Forecast",
     n: int = 3,
-    series: Iterable[Any] | None = None,
+    series: Any = None,
     history_length: int | None = None,
 ) -> "matplotlib.figure.Figure":
     """The bundle of paths, with some of them in the same colour in every panel.
@@ -35,7 +36,7 @@ def plot_paths(
     Args:
         forecast: the forecast.
         n: how many are drawn in colour, six at most.
-        series: the series to draw; the first three, and the sum of all, if None.
+        series: the series to draw, one or several; the first three, and the sum of all, if None.
         history_length: steps of the history to draw; one horizon if None.
 
     Returns:
@@ -46,9 +47,9 @@ def plot_paths(
         OptionError: an unknown series, or too many paths.
     """
     count, p, d = forecast.samples.shape
-    if not 1 <= n <= min(len(COLORS), count):
+    if whole("n", n, 1) > min(len(COLORS), count):
         raise OptionError(f"n is {n}: give 1 to {min(len(COLORS), count)} paths")
-    chosen = list(forecast.columns[:MAX_SERIES] if series is None else series)
+    chosen = forecast.columns[:MAX_SERIES] if series is None else listed(series, forecast.columns)
     panels = [(str(name), forecast[name]) for name in chosen]
     if series is None and d > 1:
         members = {"sum": forecast.columns}
@@ -56,18 +57,19 @@ def plot_paths(
     order = forecast.samples.sum((1, 2), dtype=np.float64).argsort()
     picks = order[((np.arange(n) + 0.5) / n * count).astype(int)]
     figure, axes = _figure(len(panels), 1, "plot_paths")
-    for ax, (title, part) in zip(axes[:, 0], panels, strict=True):
+    for ax, (name, part) in zip(axes[:, 0], panels, strict=True):
         time, past = _times(part, p if history_length is None else history_length)
         if past is not None:
-            ax.plot(past.index.to_numpy(), past.iloc[:, 0], color=OBSERVED, lw=1.1, zorder=4)
+            stamps = drawn_at(past.index, part.info)
+            ax.plot(stamps, past.iloc[:, 0], color=OBSERVED, lw=1.1, zorder=4)
         paths = part.samples[..., 0]
         ax.plot(time, paths[:MAX_BUNDLE].T, color=BUNDLE, lw=0.5, zorder=1)
         for pick, color, style in zip(
             picks, COLORS, ("-", "--", "-.", "-", "--", "-."), strict=False
         ):
             ax.plot(time, paths[pick], style, color=color, lw=1.6, zorder=3)
-        ax.set_title(title, loc="left", fontsize="medium")
-        tidy(ax)
+        title(ax, name, 100)
+        tidy(ax, part.info)
     return figure
 
 
@@ -105,10 +107,10 @@ def plot_total(
         part = total[name]
         observed = None if target is None else pd.DataFrame(target[:, [i]], stamps, [name])
         fan_chart(part.to_gluonts(), part.plain_history(), observed, axes=row[0])
-        row[0].set_title(str(name), loc="left", fontsize="medium")
+        title(row[0], name, 62)
         whole = part.samples[..., 0].sum(1, dtype=np.float64)
         _distribution(row[1], whole, None if target is None else float(target[:, i].sum()))
-        row[1].set_title(f"total of the {len(stamps)} steps", loc="left", fontsize="medium")
+        title(row[1], f"total of the {len(stamps)} steps", 32)
     return figure
 
 
@@ -149,6 +151,6 @@ def _times(forecast: "Forecast", length: int) -> tuple[np.ndarray, pd.DataFrame 
     """Stamps of the horizon, and the end of the history, by the clock of its periods."""
     past = forecast.plain_history()
     return (
-        forecast.plain_index.to_numpy(),
+        drawn_at(forecast.plain_index, forecast.info),
         None if past is None or not length else past.iloc[-length:],
     )

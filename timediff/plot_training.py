@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._arguments import listed
 from timediff.diffusion import SAMPLERS, Sampler
 from timediff.diffusion.samplers.base import Chain
 from timediff.errors import DataError, OptionError
@@ -68,7 +69,7 @@ def plot_training(curves: pd.DataFrame | None) -> "matplotlib.figure.Figure":
         ax.set_title(stage + (f", {runs} runs" if runs > 1 else ""), loc="left", fontsize="medium")
         ax.set_xlabel("epoch")
         ax.set_ylabel("loss")
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
         ax.legend(frameon=False, fontsize="small")
         _tidy(ax)
     return figure
@@ -102,10 +103,14 @@ def plot_chain(
     """
     network = predictor.network
     known = list(predictor.columns or range(network.target_dim))
-    names = known[:2] if series is None else list(series)
+    names = known[:2] if series is None else listed(series, known)
     for name in names:
         if name not in known:
             raise unknown_name("series", name, [str(column) for column in known])
+    if len(known) == 1:
+        raise OptionError(
+            "the chain is drawn of two series, and the model has one: nothing to draw"
+        )
     if len(set(names)) != 2:
         raise OptionError(f"the chain is drawn of two series, not of {names}")
     recorder = Recorder(SAMPLERS.build(sampler))

@@ -13,6 +13,7 @@ from gluonts.model.predictor import Predictor
 from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Identity
 
+from timediff._arguments import whole
 from timediff.diffusion import SAMPLERS, Sampler
 from timediff.entries import Panel, read_entry
 from timediff.errors import DataError, OptionError, TimediffError
@@ -20,15 +21,27 @@ from timediff.forecast import JointForecast
 from timediff.network import Batch, TimeGradNetwork
 from timediff.network.scenario import Conditions
 from timediff.saving import load, save
-from timediff.scenarios import Given, align, report
+from timediff.scenarios import SCENARIO, Given, align, report
 from timediff.store import SeriesStore
 from timediff.windows import WindowSpec, build_network
 
 
 def best_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is a CUDA device if there is one, else an Apple one, else the CPU."""
+    """``"auto"`` is a CUDA device if there is one, else an Apple one, else the CPU.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            place = torch.device(device)
+            torch.empty(1, device=place)
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise OptionError(
+                f"device {str(device)!r} cannot be used here: {reason}; 'auto' takes what there is"
+            ) from error
+        return place
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -109,10 +122,11 @@ class TimeGradPredictor(PyTorchPredictor):
             A copy, with weights of its own on another device; itself if nothing changes.
 
         Raises:
-            OptionError: ``batch_size`` is below 1, or the precision is unknown.
+            OptionError: ``batch_size`` is below 1, the precision is unknown, or there is no such
+                device.
         """
-        if batch_size is not None and batch_size < 1:
-            raise OptionError(f"batch_size is {batch_size}: draw at least one at a time")
+        if batch_size is not None:
+            batch_size = whole("batch_size", batch_size, 1)
         place = self.device if device is None else best_device(device)
         options = self.network.options
         if matmul_precision not in (None, options.matmul_precision):
@@ -176,15 +190,11 @@ class TimeGradPredictor(PyTorchPredictor):
         Raises:
             DataError: an entry does not fit the model, or has a series without any observation, or
                 what is given does not fit the entries.
+            OptionError: ``num_samples`` or ``seed`` is no whole number, or too small.
             TimediffError: a path is not finite.
         """
-        num_samples = 100 if num_samples is None else num_samples
-        if num_samples < 1:
-            raise OptionError(f"num_samples is {num_samples}: at least one path must be drawn")
-        if seed is None:
-            seed = int(torch.randint(2**62, ()))
-        if seed < 0:
-            raise OptionError(f"seed is {seed}, must not be negative")
+        num_samples = 100 if num_samples is None else whole("num_samples", num_samples, 1)
+        seed = int(torch.randint(2**62, ())) if seed is None else whole("seed", seed, 0)
         other = self
         if sampler is not None:
             other = self.with_sampler(sampler, steps)
@@ -278,8 +288,13 @@ class TimeGradPredictor(PyTorchPredictor):
         shift = given.check_known(panel.shift, panel.title)
         conditions = Conditions(*(part.to(self.device) for part in given.conditions(shift)))
         drawn = self.network.scenarios(batch, num_samples, seed, conditions)
-        forecast = self._forecast(panel, drawn.paths.cpu().numpy())
-        forecast.info = {**(forecast.info or {}), "given": report(drawn, given, panel.title)}
+        floor = batch.floor.minimum(self.network.floor)[0]
+        # of a total, free values may be a rounding error below their floor
+        dust = 1e-6 * drawn.paths.abs().amax((0, 1))
+        below = (drawn.paths < floor) & (drawn.paths >= floor - dust) & conditions.values.isnan()
+        forecast = self._forecast(panel, torch.where(below, floor, drawn.paths).cpu().numpy())
+        told = {"given": report(drawn, given, panel.title), SCENARIO: given}
+        forecast.info = {**(forecast.info or {}), **told}
         return forecast
 
     def _chunks(

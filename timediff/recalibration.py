@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._arguments import number, whole
 from timediff._conformal import EXCHANGEABLE, factors, ratios, stretched, usable
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
+from timediff.quantiles import percentages
 from timediff.results import Forecast, ForecastGroup
 from timediff.scores import reliability
 from timediff.scores.combination import summed
@@ -50,8 +52,8 @@ class Recalibration:
         forecasts: past forecasts: a :class:`timediff.backtest.Backtest`, a list of
             :class:`timediff.Forecast`, or the paths ``(W, S, P, D)`` of any model.
         actuals: what was observed, ``(W, P, D)``, NaN where it was not; not for a backtest.
-        levels: of the intervals that are to hold, in per cent. 20, 50, 80, 90 and 95 if None, as
-            far as there are enough windows.
+        levels: of the intervals that are to hold, in per cent. 20, 50, 80, 90 and 95 if None; a
+            warning names those for which there are too few windows, and which are left out.
         pooling: windows that all series together count for beside those in which a series itself
             was observed, when the logarithms of their factors are averaged. 0: each series on its
             own; ``inf``: the same factors for all.
@@ -61,7 +63,8 @@ class Recalibration:
         rate: of the correction that :meth:`update` makes; 0 for none.
 
     Raises:
-        DataError: no observation, too few windows for a level, or shapes that do not fit.
+        DataError: no observation, too few windows for a level that was named, or shapes that do
+            not fit.
         OptionError: an impossible option.
 
     Example:
@@ -81,7 +84,7 @@ class Recalibration:
         forecasts: Backtest | Sequence[Forecast] | np.ndarray,
         actuals: np.ndarray | None = None,
         *,
-        levels: Iterable[Number] | None = None,
+        levels: Number | Iterable[Number] | None = None,
         pooling: Number = 10,
         step_groups: int = 1,
         exchangeable: str = "values",
@@ -91,11 +94,12 @@ class Recalibration:
         samples, observed, self.columns = _windows(forecasts, actuals)
         if exchangeable not in EXCHANGEABLE:
             raise OptionError(f"exchangeable is one of {EXCHANGEABLE}, not {exchangeable!r}")
-        if not pooling >= 0 or not rate >= 0 or (latest is not None and latest < 1):
-            raise OptionError(
-                f"pooling {pooling} and rate {rate} must be 0 or more, latest {latest} 1 or more"
-            )
-        if not 1 <= step_groups <= observed.shape[1]:
+        if not number("pooling", pooling) >= 0 or not number("rate", rate) >= 0:
+            raise OptionError(f"pooling {pooling} and rate {rate} must be 0 or more")
+        if latest is not None:
+            latest = whole("latest", latest, 1)
+        step_groups = whole("step_groups", step_groups, 1)
+        if step_groups > observed.shape[1]:
             raise OptionError(f"step_groups is {step_groups}: there are {observed.shape[1]} steps")
         self.pooling, self.step_groups, self.exchangeable = pooling, step_groups, exchangeable
         self.latest, self.rate = latest, rate
@@ -163,6 +167,8 @@ class Recalibration:
     def _check(self, forecast: Forecast) -> None:
         if forecast.info.get(MARK):
             raise DataError("the forecast is recalibrated already: give it as it was drawn")
+        if forecast.info.get("given"):
+            raise DataError("a scenario is not recalibrated: what is given would not hold")
         if self.columns is not None and forecast.columns != self.columns:
             raise DataError(
                 f"the forecast has the series {forecast.columns}, the recalibration {self.columns}"
@@ -195,7 +201,7 @@ class Recalibration:
         own = self._known is not None and np.array_equal(self._known[0], backtest.samples)
         return self.held_out() if own else self.apply(backtest).samples
 
-    def coverage(self, levels: Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
+    def coverage(self, levels: Number | Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
         """The share of observations within central intervals, in per cent, before and after.
 
         ``after`` is what a window has that the factors have not seen: each is mapped with those of
@@ -208,7 +214,7 @@ class Recalibration:
         if self.saved_coverage is not None:
             return self.saved_coverage
         assert self._known is not None
-        wanted = list(levels)
+        wanted = percentages(levels)
         before, target = (torch.from_numpy(np.ascontiguousarray(a)) for a in self._known)
         columns = {}
         for when, x in (("before", before), ("after", torch.from_numpy(self.held_out()))):
@@ -244,8 +250,7 @@ class Recalibration:
         """
         if isinstance(forecast, Forecast):
             self._check(forecast)
-            observed = actuals if isinstance(actuals, np.ndarray) else forecast.actuals(actuals)
-            samples = forecast.samples
+            observed, samples = forecast.actuals(actuals), forecast.samples
         else:
             samples, observed = np.asarray(forecast), np.asarray(actuals)
         self._check_shape(samples.shape[1:])

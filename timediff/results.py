@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from timediff._arguments import check_options, listed, number
 from timediff._frequency import clock_info, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
@@ -13,6 +14,7 @@ from timediff.histories import Entry, aligned, observed_at
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
 from timediff.reading import Names, by_group, read
 from timediff.registry import unknown_name
+from timediff.scenarios import SCENARIO
 from timediff.types import Number
 
 if TYPE_CHECKING:
@@ -126,14 +128,14 @@ class Forecast:
 
     def to_frame(
         self,
-        quantiles: Sequence[Number] | None = None,
+        quantiles: Number | Sequence[Number] | None = None,
         level: Number | Sequence[Number] | None = None,
         samples: bool = False,
     ) -> pd.DataFrame:
         """A long table, its first columns named as the caller's.
 
         Args:
-            quantiles: a column for each, named by it: ``"0.05"``.
+            quantiles: one or several, a column for each, named by it: ``"0.05"``.
             level: central intervals in per cent, such as ``[80, 95]``: columns ``lo-80``,
                 ``hi-80``. Without both, the quantiles that ``predict`` was told.
             samples: the paths themselves: columns ``sample`` and the caller's name of the values.
@@ -142,7 +144,7 @@ class Forecast:
             One row for each series and time, one series after another.
 
         Raises:
-            OptionError: a quantile is not in [0, 1], or a level not in (0, 100).
+            OptionError: a quantile is not in [0, 1], or a level not in [1, 100).
         """
         count, p, d = self.samples.shape
         if samples:
@@ -195,6 +197,16 @@ class Forecast:
 
     # -- joint questions ---------------------------------------------------------------------
 
+    def _combined(self, samples: np.ndarray, columns: list[Any], weights: np.ndarray) -> "Forecast":
+        """The forecast of linear combinations of the series, ``(K, D)`` weights, without history.
+
+        What was given of a scenario is what is so known of them.
+        """
+        new = self._like(samples, columns)
+        if SCENARIO in self.info:
+            new.info[SCENARIO] = self.info[SCENARIO].combined(weights, columns)
+        return new
+
     def _like(self, samples: np.ndarray, columns: list[Any], history: Any = None) -> "Forecast":
         return Forecast(
             samples,
@@ -221,7 +233,10 @@ class Forecast:
         if history is not None:
             info = {**history["info"], "columns": chosen}
             history = {**history, "target": history["target"][picks], "info": info}
-        return self._like(self.samples[:, :, picks], chosen, history)
+        weights = np.eye(len(self.columns))[picks]
+        new = self._combined(self.samples[:, :, picks], chosen, weights)
+        new.history = history
+        return new
 
     def _position(self, column: Any) -> int:
         if column not in self.columns:
@@ -232,28 +247,35 @@ class Forecast:
         """Totals and other linear combinations, path by path: with the right joint uncertainty.
 
         Args:
-            groups: for each new series a list of the series it sums, or weights for some of them:
-                ``{"region": ["a", "b"], "spread": {"a": 1, "b": -1}}``; or a table of weights, new
-                series × series.
+            groups: for each new series the series it sums, one or a list, or weights for some of
+                them: ``{"region": ["a", "b"], "spread": {"a": 1, "b": -1}}``; or a table of
+                weights, new series × series.
 
         Returns:
             The forecast of the combinations. Their history is missing where one of the series is.
 
         Raises:
-            OptionError: an unknown series.
+            OptionError: an unknown series, or a weight that is no number.
             DataError: a weight is not finite.
         """
         if isinstance(groups, pd.DataFrame):
             groups = {name: row[row != 0].to_dict() for name, row in groups.iterrows()}
+        if not isinstance(groups, Mapping):
+            raise OptionError(
+                f"groups is a {type(groups).__name__}: give names with the series of each, such as "
+                "{'all': ['a', 'b']}"
+            )
         if not groups:
             raise OptionError("there is nothing to aggregate: give a name and series for it")
         weights = np.zeros((len(groups), len(self.columns)))
         for row, (name, members) in zip(weights, groups.items(), strict=True):
             if isinstance(members, pd.Series):
                 members = members.to_dict()
-            pairs = members.items() if isinstance(members, Mapping) else [(m, 1) for m in members]
-            for column, weight in pairs:
-                row[self._position(column)] += float(weight)
+            if not isinstance(members, Mapping):
+                members = {member: 1 for member in listed(members, self.columns)}
+            for column, weight in members.items():
+                weight = number(f"weight of {column!r} in {name!r}", weight)
+                row[self._position(column)] += weight
             if not np.isfinite(row).all():
                 raise DataError(f"a weight of {name!r} is not finite")
         names: list[Any] = list(groups)
@@ -266,31 +288,40 @@ class Forecast:
             )
             info = {**history["info"], "columns": names}
             history = {**history, "target": target, "info": info}
-        return self._like(samples, names, history)
+        new = self._combined(samples, names, weights)
+        new.history = history
+        return new
 
     def constrain(
         self,
         lower: Number | Mapping[Any, Any] | None = None,
         upper: Number | Mapping[Any, Any] | None = None,
-        integer: bool | Sequence[Any] = False,
+        integer: Any = False,
     ) -> "Forecast":
         """The same paths cut off at bounds, or rounded to whole numbers.
 
         The default model keeps the bounds it can see by itself: where all of the history is whole
         numbers, or never negative, so are the paths.
 
+        Of a scenario, what was given still holds: a constraint that would change it is an error.
+
         Args:
             lower: of all series, or of some: ``{"a": 0}``.
             upper: likewise.
-            integer: whether all series are whole numbers, or a list of those that are.
+            integer: whether all series are whole numbers, or the one or those that are.
 
         Raises:
-            OptionError: the bounds are in the wrong order or leave no whole number, or an unknown
-                series.
+            OptionError: the bounds are in the wrong order or leave no whole number, an unknown
+                series, or a value or total that is given would not hold.
+
+        Warns:
+            UserWarning: a total that is given does not hold any more, by rounding.
         """
         low, high = self._bounds(lower, -np.inf), self._bounds(upper, np.inf)
         whole = np.zeros(len(self.columns), bool)
-        picks = self.columns if integer is True else list(integer or ())
+        if isinstance(integer, bool | np.bool_):
+            integer = self.columns if integer else []
+        picks = listed(integer, self.columns)
         whole[[self._position(column) for column in picks]] = True
         low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
         for column, least, most in zip(self.columns, low, high, strict=True):
@@ -298,15 +329,18 @@ class Forecast:
                 raise OptionError(f"{column!r}: lower {lower} is above upper {upper}, or no number")
         samples = np.where(whole, self.samples.round(), self.samples)
         kept = np.clip(samples, low, high).astype(self.samples.dtype)
+        if SCENARIO in self.info:
+            self.info[SCENARIO].check_kept(samples, kept)
         return self.with_samples(kept)
 
     def _bounds(self, given: Number | Mapping[Any, Any] | None, default: float) -> np.ndarray:
         """A bound for each series."""
         if not isinstance(given, Mapping):
-            return np.full(len(self.columns), default if given is None else float(given))
+            bound = default if given is None else number("lower and upper", given)
+            return np.full(len(self.columns), bound)
         bounds = np.full(len(self.columns), default)
         for column, value in given.items():
-            bounds[self._position(column)] = value
+            bounds[self._position(column)] = number(f"the bound of {column!r}", value)
         return bounds
 
     # -- beside what happened ----------------------------------------------------------------
@@ -315,14 +349,26 @@ class Forecast:
         """What was observed over the horizon, ``(P, D)``, NaN where it was not.
 
         Args:
-            data: a table of any of the forms that :func:`timediff.reading.read` takes.
+            data: a table of any of the forms that :func:`timediff.reading.read` takes, whose other
+                series and times are left out; or an array ``(P, D)``.
 
         Raises:
-            DataError: the table has other series, or no observation within the horizon.
+            DataError: the table lacks a series, or has no observation within the horizon.
         """
+        if isinstance(data, np.ndarray):
+            if data.shape != self.samples.shape[1:] or np.isnan(data).all():
+                raise DataError(
+                    f"the array has the shape {data.shape}, or holds no observation: give steps × "
+                    f"series, {self.samples.shape[1:]}, or a table with timestamps"
+                )
+            return data
         freq = self.info.get("freq", self.start.freqstr) if hasattr(data, "columns") else None
         reading = read(data, freq=freq, **self.names.within(data))
         (entry,) = reading.entries.values()
+        own = entry["info"]["columns"]
+        picks = [i for i, column in enumerate(own) if column in self.columns]
+        info = {**entry["info"], "columns": [own[i] for i in picks]}
+        entry = {"start": entry["start"], "target": entry["target"][picks], "info": info}
         return observed_at(aligned(entry, self.columns, self.name), self.index)
 
     def score(self, actuals: Any) -> dict[str, float]:
@@ -331,10 +377,14 @@ class Forecast:
         A series of which nothing was known, so that its forecast is NaN, does not count.
 
         Args:
-            actuals: what was observed, as a table of any form; more time and NaN do not disturb.
+            actuals: what was observed, as a table of any form, or an array ``(P, D)``; more time,
+                more series and NaN do not disturb.
 
         Raises:
-            DataError: the table has other series, or no observation within the horizon.
+            DataError: the table lacks a series, or has no observation within the horizon.
+
+        Warns:
+            UserWarning: all that was observed is 0, and a score in units of it is NaN.
         """
         import torch
 
@@ -352,9 +402,13 @@ class Forecast:
         Args:
             actuals: what was observed over the horizon, drawn over the bands.
             options: of ``fan_chart``, such as ``series`` and ``total``.
+
+        Raises:
+            OptionError: an unknown option or series.
         """
         from timediff.plot import fan_chart
 
+        check_options(fan_chart, options, ("forecast", "target"))
         options.setdefault("history", self.plain_history())
         if actuals is not None:
             options["target"] = pd.DataFrame(self.actuals(actuals), self.plain_index, self.columns)
@@ -364,6 +418,7 @@ class Forecast:
         """The paths, some of them in colour; see :func:`timediff.plot_joint.plot_paths`."""
         from timediff.plot_joint import plot_paths
 
+        check_options(plot_paths, options, ("forecast", "n"))
         return plot_paths(self, n, **options)
 
     def plot_total(self, groups: Any = None, actuals: Any = None) -> "matplotlib.figure.Figure":
@@ -376,12 +431,30 @@ class Forecast:
 class ForecastGroup(dict[Hashable, Forecast]):
     """The forecasts of several groups, by the caller's keys."""
 
+    @property
+    def _column(self) -> str:
+        """The caller's name of the groups."""
+        return next(iter(self.values())).names.group or "group"
+
     def to_frame(self, **options: Any) -> pd.DataFrame:
         """The tables of all groups, one after another, the first column says of which group."""
         tables = {key: forecast.to_frame(**options) for key, forecast in self.items()}
-        column = next(iter(self.values())).names.group or "group"
-        table = pd.concat(tables, names=[column, None])
-        return table.reset_index(level=column).reset_index(drop=True)
+        table = pd.concat(tables, names=[self._column, None])
+        return table.reset_index(level=self._column).reset_index(drop=True)
+
+    def mean(self) -> pd.DataFrame:
+        """The mean of the paths of each group, (group, time) × series."""
+        tables = {key: forecast.mean() for key, forecast in self.items()}
+        return pd.concat(tables, names=[self._column])
+
+    def quantile(self, q: Number) -> pd.DataFrame:
+        """A quantile of the paths of each group, (group, time) × series."""
+        tables = {key: forecast.quantile(q) for key, forecast in self.items()}
+        return pd.concat(tables, names=[self._column])
+
+    def aggregate(self, groups: Mapping[Any, Any] | pd.DataFrame) -> "ForecastGroup":
+        """The same totals of each group; see :meth:`Forecast.aggregate`."""
+        return ForecastGroup({key: one.aggregate(groups) for key, one in self.items()})
 
     def constrain(self, **options: Any) -> "ForecastGroup":
         """The same for each group; see :meth:`Forecast.constrain`."""

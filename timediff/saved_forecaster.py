@@ -21,7 +21,7 @@ from timediff.errors import SavedModelError, TimediffError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.histories import Entry
 from timediff.later import Kept
-from timediff.predictor import TimeGradPredictor
+from timediff.predictor import TimeGradPredictor, best_device
 from timediff.reading import Names
 from timediff.recalibration import Recalibration
 from timediff.saving import CONFIG, load, save
@@ -85,6 +85,7 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
     """See :meth:`timediff.Forecaster.load`."""
     from timediff.forecaster import Forecaster
 
+    best_device(device)  # one that is not there is no fault of the files
     saved = load(path)
     extra = saved.extra
     if "groups" not in extra:

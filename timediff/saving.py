@@ -94,10 +94,16 @@ def load(path: Path) -> Saved:
     """
     path = Path(path)
     try:
-        config = json.loads((path / CONFIG).read_text())
+        text = (path / CONFIG).read_bytes()
         weights = (path / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SavedModelError(f"{path} holds no readable saved model: {error}") from error
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise SavedModelError(
+            f"{path / CONFIG} is truncated or altered: save the model again ({error})"
+        ) from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
         newer = isinstance(found, int) and found > FORMAT

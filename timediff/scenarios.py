@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from timediff._arguments import listed, number
 from timediff._frequency import stamps_of
 from timediff._tables import first_of, read_numbers
-from timediff.errors import DataError
+from timediff.errors import DataError, OptionError
 from timediff.network.scenario import Conditions, Scenarios
 
+SCENARIO = "scenario"  # in a forecast's info, what was given of it
 LEAST_SHARE = 0.1  # of the paths that must be independent, or there is a warning
 FAR = 3.0  # deviations from which a scenario is far outside of the law
 TOLERANCE = 1e-4  # relative, within which two things that are given say the same
@@ -93,8 +95,8 @@ class Given:
                 (:func:`timediff.from_wide`), all rows within the horizon.
             entry: the entry that is forecast.
             prediction_length: P, steps of the horizon.
-            totals: names of columns of the frame that are sums of series, each with the list of
-                these series, or a mapping of them to weights, or an array ``(D,)`` of weights.
+            totals: names of columns of the frame that are sums of series, each with its series or a
+                list of them, or a mapping of them to weights, or an array ``(D,)`` of weights.
 
         Raises:
             DataError: as said above; a column that is neither a series nor a total, a timestamp
@@ -167,6 +169,71 @@ class Given:
                 f"what is given for {title} has shape {self.values.shape}, its forecast "
                 f"({steps}, {series})"
             )
+
+    def combined(self, weights: np.ndarray, columns: Sequence[Any]) -> "Given":
+        """What is so known of linear combinations of the series.
+
+        Args:
+            weights: ``(K, D)`` of the series in each; a single 1 is a series itself.
+            columns: names of the combinations.
+        """
+        used, known = weights != 0, ~np.isnan(self.values)
+        sums = np.nan_to_num(self.values) @ weights.T
+        values = np.where((~known).astype(float) @ used.T == 0, sums, np.nan)
+        alone = np.flatnonzero((used.sum(1) == 1) & (weights.max(1, initial=0) == 1))
+        at = {int(weights[k].argmax()): k for k in alone}  # where a series itself has gone
+        totals = []
+        for t in self.totals:
+            same = np.isclose(weights, t.weights).all(1)
+            values[:, same] = np.where(
+                np.isnan(values[:, same]), t.values[:, None], values[:, same]
+            )
+            members = np.flatnonzero(t.weights)
+            if all(int(d) in at for d in members):
+                own = np.zeros(len(columns))
+                own[[at[int(d)] for d in members]] = t.weights[members]
+                totals.append(Total(own, t.values, t.name))
+        return Given(values, totals, columns, self.index)
+
+    def check_kept(self, rounded: np.ndarray, kept: np.ndarray) -> None:
+        """See that constrained paths still have what is given.
+
+        Args:
+            rounded: paths ``(S, P, D)``, some series of which were made whole numbers.
+            kept: the same, within bounds.
+
+        Raises:
+            OptionError: a value that is given was changed, or bounds moved a total.
+
+        Warns:
+            UserWarning: rounding moved a total.
+        """
+        wrong = np.abs(kept - self.values) > TOLERANCE * (1e-2 + np.abs(self.values))
+        for j, d in np.argwhere(wrong.any(0))[:1].tolist():
+            became = kept[wrong[:, j, d].argmax(), j, d]
+            raise OptionError(
+                f"series {self._name(d)} at {self._time(j)} is given as {self.values[j, d]:g}, the "
+                f"constraints make it {became:g}: leave the series out of them, or give another "
+                "value"
+            )
+        for t in self.totals:
+            sums = kept @ t.weights
+            allowed = TOLERANCE * (np.abs(t.values) + np.abs(kept) @ np.abs(t.weights))
+            off = (np.abs(sums - t.values) > allowed).any(0)
+            moved = ((rounded != kept) & (t.weights != 0)).any((0, 2))
+            for j in np.flatnonzero(off & moved)[:1].tolist():
+                raise OptionError(
+                    f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, within "
+                    f"the bounds paths have {sums[:, j].min():g} to {sums[:, j].max():g}: give "
+                    "wider bounds, or leave the total free (NaN)"
+                )
+            for j in np.flatnonzero(off)[:1].tolist():
+                warnings.warn(
+                    f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, paths of"
+                    f" whole numbers have {sums[:, j].min():g} to {sums[:, j].max():g}: leave one "
+                    "of its series unrounded to keep it",
+                    stacklevel=4,
+                )
 
     def _check(self) -> None:
         shape = self.values.shape
@@ -308,12 +375,12 @@ def _weights(weights: Any, columns: list[Any], name: Any) -> np.ndarray:
     if isinstance(weights, np.ndarray):
         return weights
     if not isinstance(weights, Mapping):
-        weights = dict.fromkeys(weights, 1.0)
+        weights = dict.fromkeys(listed(weights, columns), 1.0)
     result = np.zeros(len(columns))
     for column, weight in weights.items():
         if column not in columns:
             raise DataError(f"{column!r} in total {name!r} is no series{_nearest(column, columns)}")
-        result[columns.index(column)] = weight
+        result[columns.index(column)] = number(f"weight of {column!r} in total {name!r}", weight)
     return result
 
 

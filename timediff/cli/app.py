@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,19 @@ from timediff import __version__
 from timediff.errors import DataWarning, TimediffError
 
 MISTAKE, INTERRUPTED = 1, 130
-ORDER = ["fit", "update", "predict", "plot", "likelihood", "score", "backtest", "bench"]
+UTF8 = "utf-8-sig"  # with or without a mark at its begin
+ENCODING = ContextVar("encoding", default=UTF8)  # of the files that the command reads
+ORDER = [
+    "fit",
+    "update",
+    "calibrate",
+    "predict",
+    "plot",
+    "likelihood",
+    "score",
+    "backtest",
+    "bench",
+]
 ORDER += ["datasets", "info"]
 
 
@@ -31,6 +44,7 @@ class Commands(TyperGroup):
         interrupted. A reader that has seen enough (``| head``) is no mistake.
         """
         debug = bool(ctx.params.get("debug"))
+        before = ENCODING.set(ctx.params.get("encoding", UTF8))
         try:
             with warnings.catch_warnings():
                 if not debug:  # they are about Lightning's and pandas' inner life
@@ -54,6 +68,8 @@ class Commands(TyperGroup):
                 raise
             typer.echo(f"error: {one_line(error)}", err=True)
             raise typer.Exit(MISTAKE) from None
+        finally:
+            ENCODING.reset(before)
 
 
 def _show(message: Warning | str, *where: Any, **kwargs: Any) -> None:
@@ -68,6 +84,7 @@ def one_line(error: BaseException) -> str:
 
 def _at_the_shell(text: str) -> str:
     text = re.sub(r"\b(freq|id_column|time_column|target_column)(?:=(?!')|(?==))", _flag, text)
+    text = text.replace("call calibrate() first", "run `timediff calibrate` first")
     return text.replace("overwrite=True", "--overwrite")
 
 
@@ -121,6 +138,10 @@ def timediff(
     debug: Annotated[
         bool, typer.Option("--debug", envvar="TIMEDIFF_DEBUG", help="Show tracebacks and warnings.")
     ] = False,
+    encoding: Annotated[
+        str,
+        typer.Option(envvar="TIMEDIFF_ENCODING", help="Of CSV and JSON files, such as latin-1."),
+    ] = UTF8,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,

@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    import torch
 
 TABLE = ".csv, .csv.gz, .tsv, .parquet, .jsonl (or .ndjson); - for stdin"
 
@@ -55,6 +52,19 @@ Aggregate = Annotated[
         help="A total, path by path; 2*A and -1*B are weights, NAME=* sums all. Repeatable.",
     ),
 ]
+Lower = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]NUMBER",
+        help="Least value of all series, or of one; before totals are taken. Repeatable.",
+    ),
+]
+Upper = Annotated[
+    list[str] | None, typer.Option(metavar="[NAME=]NUMBER", help="Likewise, the greatest value.")
+]
+Integer = Annotated[
+    str | None, typer.Option(metavar="A,B", help="Series that are whole numbers; * for all.")
+]
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="- for stdout, or the file to write.")
 ]
@@ -63,6 +73,10 @@ Format = Annotated[
     typer.Option(
         "--format", metavar="FORMAT", help="Of the output: csv, jsonl or parquet; by its suffix."
     ),
+]
+TableFormat = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help="Of the table: csv, jsonl or parquet."),
 ]
 InputFormat = Annotated[
     str | None,
@@ -138,22 +152,18 @@ def combinations(
     return found
 
 
-def device_of(text: str | None) -> "torch.device | None":
-    """The device of this name, None for the default.
+def bounds(columns: Sequence[Any], texts: list[str] | None, option: str) -> dict[Any, float]:
+    """``0`` for all series, and ``a=1.5`` for one, as bounds of series; what comes later wins.
 
     Raises:
-        OptionError: there is no such device here.
+        OptionError: an unknown series.
     """
-    if text in (None, "auto"):
-        return None
-    import torch
-
-    from timediff.errors import OptionError
-
-    try:
-        device = torch.device(str(text))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise OptionError(f"device {text!r} cannot be used here: {reason}") from error
-    return device
+    found: dict[Any, float] = {}
+    for text in texts or ():
+        name, equals, value = text.rpartition("=")
+        limit = numbers(option, value)
+        if limit is None or len(limit) != 1:
+            message = f"{text!r} is neither a number nor NAME=NUMBER"
+            raise typer.BadParameter(message, param_hint=option)
+        found |= dict.fromkeys([label(columns, name)] if equals else columns, limit[0])
+    return found

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import typer
+
 from timediff.errors import OptionError
 from timediff.registry import unknown_name
 
@@ -66,6 +68,8 @@ def check_output(place: str | Path, overwrite: bool, folder: bool = False) -> No
     Raises:
         OptionError: it is there, or its folder is not.
     """
+    if folder and str(place) == "-":
+        raise typer.BadParameter("a model is a folder, no stream: name it", param_hint="--output")
     path = Path(place)
     if str(place) == "-" or _is_device(path):
         return

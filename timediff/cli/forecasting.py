@@ -30,6 +30,7 @@ UPDATE = typer.Option("--update", help="Append DATA to the kept history before."
         "timediff predict model --samples 200 --paths -o paths.parquet",
         "timediff predict model --given scenario.csv --given-total 'north=a,b' -o scenario_b.csv",
         "timediff predict covered --known weather.csv --seed 1",
+        "timediff predict model --lower 0 --upper a=9.5 --integer b,c --raw",
     )
 )
 def predict(
@@ -43,6 +44,13 @@ def predict(
     quantiles: Annotated[str | None, typer.Option(help="Quantiles, such as 0.1,0.5,0.9.")] = None,
     paths: Annotated[bool, typer.Option("--paths", help="The joint paths themselves.")] = False,
     aggregate: a.Aggregate = None,
+    calibrated: Annotated[
+        bool | None,
+        typer.Option("--calibrated/--raw", help="As recalibrated (if MODEL is), or as drawn."),
+    ] = None,
+    lower: a.Lower = None,
+    upper: a.Upper = None,
+    integer: a.Integer = None,
     given: f.GivenTable = None,
     given_total: f.GivenTotal = None,
     known: f.Known = None,
@@ -71,9 +79,17 @@ def predict(
         raise typer.BadParameter("it keeps an update: give --update, too", param_hint="--save")
     check_output(output, overwrite)
     format_of(output, output_format)
-    shown = {"level": a.numbers("--level", level), "quantiles": a.numbers("--quantiles", quantiles)}
+    shown: dict[str, Any] = {
+        "level": a.numbers("--level", level),
+        "quantiles": a.numbers("--quantiles", quantiles),
+    }
     forecaster = load_model(model)
-    shown |= f.scenario(forecaster, given, given_total)
+    shown |= {**f.scenario(forecaster, given, given_total), "calibrated": calibrated}
+    limits = {
+        "lower": a.bounds(forecaster.columns, lower, "--lower"),
+        "upper": a.bounds(forecaster.columns, upper, "--upper"),
+        "integer": integer == "*" or a.labels(forecaster.columns, integer) or False,
+    }
     beside = f.features(known, past, future, static, forecaster=forecaster)
     if update or data is None:
         beside = f.kept(beside, update)
@@ -89,6 +105,7 @@ def predict(
         quiet,
         shown,
         beside,
+        limits,
     )
     table = forecast.to_frame(samples=True) if paths else forecast.to_frame()
     if save:
@@ -108,11 +125,11 @@ def draw(
     quiet: bool,
     shown: dict[str, Any] | None = None,
     beside: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
 ) -> "Forecast | ForecastGroup":
     """The forecast that a command is about."""
     beside = beside or {}
     combined = a.combinations(forecaster.columns, aggregate) if aggregate else None
-    where = a.device_of(device)
     history = None
     if data is not None:
         history = read_like(forecaster, data, input_format)
@@ -123,18 +140,15 @@ def draw(
         busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet),
         warnings.catch_warnings(record=True) as found,
     ):
-        warnings.filterwarnings("always", message="what is given for .*")
+        warnings.filterwarnings("always", message="(what is given for|the total) .*")
         forecast = forecaster.predict(
-            history, num_samples=samples, seed=seed, device=where, **(shown or {}), **beside
+            history, num_samples=samples, seed=seed, device=device, **(shown or {}), **beside
         )
+        if limits and any(limits.values()):
+            forecast = forecast.constrain(**limits)
     for warning in found:
         say(f"warning: {warning.message}", quiet)
-    if combined is None:
-        return forecast
-    if isinstance(forecast, dict):
-        parts = {key: part.aggregate(combined) for key, part in forecast.items()}
-        return type(forecast)(parts)
-    return forecast.aggregate(combined)
+    return forecast if combined is None else forecast.aggregate(combined)
 
 
 @app.command(
@@ -248,7 +262,7 @@ def likelihood(
         beside = f.kept(beside, False)
     options = {"last": last, "draws": draws, "flow_steps": flow_steps, "seed": seed or 0}
     with busy(f"judging {len(forecaster.columns)} series", quiet):
-        found = forecaster.log_likelihood(table, device=a.device_of(device), **options, **beside)
+        found = forecaster.log_likelihood(table, device=device, **options, **beside)
     names = forecaster.kept.names
     if isinstance(found, dict):
         import pandas as pd

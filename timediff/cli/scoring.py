@@ -170,10 +170,11 @@ def _of_quantiles(
     ids, times = table.columns[:2]
     wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
     seen = ~np.isnan(actual)
+    # a quantile that two columns have (0.1 and lo-80) counts once
     values = {q: wide[c][labels].to_numpy()[seen] for c, q in levels.items()}
     y = actual[seen]
     losses = [2 * ((y - v) * (q - (y <= v))).sum() / np.abs(y).sum() for q, v in values.items()]
-    scores = {"weighted_quantile_loss": float(np.mean(losses)), "quantiles": float(len(levels))}
+    scores = {"weighted_quantile_loss": float(np.mean(losses)), "quantiles": float(len(values))}
     for low in sorted(q for q in values if q < 0.5):
         high = [q for q in values if abs(1 - low - q) < 1e-9]
         if high:
@@ -183,13 +184,14 @@ def _of_quantiles(
 
 
 def _level(column: str) -> float | None:
-    """The quantile in a column: ``0.05`` or ``lo-90``."""
+    """The quantile in a column, ``0.05`` or ``lo-90``, alike to the last bit in both."""
     side, _, percent = column.partition("-")
     try:
         if side in ("lo", "hi"):
             tail = (1 - float(percent) / 100) / 2
-            return tail if side == "lo" else 1 - tail
-        level = float(column)
+            level = tail if side == "lo" else 1 - tail
+        else:
+            level = float(column)
     except ValueError:
         return None
-    return level if 0 < level < 1 else None
+    return round(level, 12) if 0 < level < 1 else None

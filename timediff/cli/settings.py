@@ -65,6 +65,8 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         OptionError: it cannot be read.
     """
+    if path.suffix not in (".toml", ".json"):
+        raise OptionError(f"{path} cannot be read: options come from a .toml or a .json file only")
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

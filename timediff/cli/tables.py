@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timediff.cli.app import ENCODING
 from timediff.cli.files import format_of
 from timediff.errors import DataError, SavedModelError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from timediff.forecaster import Forecaster
+
+COMMA_NUMBER = r"\s*[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?([eE][+-]?\d+)?\s*"
 
 
 def read_table(
@@ -55,10 +58,18 @@ def read_table(
         if name == "parquet":
             frame = pd.read_parquet(io.BytesIO(content))
         elif name == "jsonl":
-            text = io.StringIO(content.decode("utf-8-sig"))
-            frame = pd.read_json(text, lines=True, dtype=False, convert_dates=False)
+            frame = pd.read_json(
+                io.StringIO(_text(content)), lines=True, dtype=False, convert_dates=False
+            )
         else:
-            frame = _read_csv(content.decode("utf-8-sig"), [*ids, *texts])
+            frame = _read_csv(_text(content), [*ids, *texts])
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{_name(place)} is no {error.encoding} text: say what it is before the command, such "
+            "as timediff --encoding latin-1"
+        ) from error
+    except LookupError as error:
+        raise DataError(f"{_name(place)} cannot be read: {error}") from error
     except (ValueError, OSError) as error:  # pyarrow's and pandas' errors are these
         raise DataError(f"{_name(place)} cannot be read as {name}: {error}") from error
     if not len(frame.columns) or (frame.empty and not len(frame.index)):
@@ -83,13 +94,35 @@ def _bytes(place: str) -> bytes:
     return content
 
 
+def _text(content: bytes) -> str:
+    return content.decode(ENCODING.get())
+
+
 def _read_csv(text: str, texts: list[Any]) -> "pd.DataFrame":
+    """A table with commas, tabs or semicolons between its cells; with these, maybe 1.234,5."""
     import pandas as pd
 
     header = text.split("\n", 1)[0]
-    separator = next((s for s in (",", "\t", ";") if s in header), ",")
+    separator = max(",\t;", key=header.count)
     own: Any = {name: lambda cell: cell or None for name in texts}  # as it stands there
-    return pd.read_csv(io.StringIO(text), sep=separator, converters=own, float_precision=None)
+    options: dict[str, Any] = {"sep": separator, "converters": own, "float_precision": None}
+    frame = pd.read_csv(io.StringIO(text), **options)
+    others = [name for i, name in enumerate(frame.columns) if not {name, i} & set(texts)]
+    if separator != ";" or not any(_decimal_commas(frame[name]) for name in others):
+        return frame
+    plain = pd.read_csv(io.StringIO(text), **options, dtype=str)
+    for name in others:
+        cells = plain[name]
+        if cells.dropna().str.fullmatch(COMMA_NUMBER).all():
+            cells = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            frame[name] = pd.to_numeric(cells)
+    return frame
+
+
+def _decimal_commas(cells: "pd.Series") -> bool:
+    """Whether the cells of a column are numbers such as 10,126, all that are there."""
+    cells = cells.dropna().astype(str)
+    return bool(cells.str.fullmatch(COMMA_NUMBER).all() and cells.str.contains(",").any())
 
 
 def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) -> "pd.DataFrame":

@@ -1,6 +1,7 @@
-"""Commands that train: ``fit`` and ``update``."""
+"""Commands that train: ``fit``, ``update`` and ``calibrate``."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +10,8 @@ import typer
 from timediff.cli import arguments as a
 from timediff.cli import features as f
 from timediff.cli.app import app, examples
-from timediff.cli.files import check_output
-from timediff.cli.screen import say, training
+from timediff.cli.files import check_output, format_of
+from timediff.cli.screen import say, show, training
 from timediff.cli.settings import forecaster_of, settings
 from timediff.cli.tables import load_model, read_like, read_table
 
@@ -127,6 +128,45 @@ def update(
         forecaster.update(frame, train=train, **beside)
     forecaster.save(output or model, overwrite=output is None or overwrite)
     say(f"{output or model}: {before} steps of history, now {_length(forecaster)}", quiet)
+
+
+@app.command(
+    epilog=examples(
+        "timediff calibrate model --windows 10",
+        "timediff calibrate model --windows 5 --output held --quiet",
+    )
+)
+def calibrate(
+    model: a.Model,
+    windows: Annotated[int, typer.Option(min=2, help="How many of the last windows.")] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
+    ] = None,
+    overwrite: a.Overwrite = False,
+    output_format: a.TableFormat = None,
+    verbose: a.Verbose = False,
+    quiet: a.Quiet = False,
+) -> None:
+    """Make intervals hold: stretch forecasts by what past windows would have needed.
+
+    The windows are forecast by a model that is trained on what lies before them. The table shows
+    how many per cent of the observations lay within intervals of a level before, and after. MODEL
+    itself is renewed, as a whole or not at all, unless --output names another folder. Its forecasts
+    are recalibrated from then on; `predict --raw` gives them as they were drawn.
+    """
+    if output is not None:
+        check_output(output, overwrite, folder=True)
+    format_of("-", output_format)
+    forecaster = load_model(model)
+    with training(forecaster, quiet, verbose), warnings.catch_warnings(record=True) as found:
+        warnings.filterwarnings("always", message=".* too few for the level .*")
+        recalibration = forecaster.calibrate(windows=windows)
+    for warning in found:
+        say(f"warning: {warning.message}", quiet)
+    forecaster.save(output or model, overwrite=output is None or overwrite)
+    show(recalibration.coverage().reset_index(), given=output_format)
+    say(f"{output or model}: recalibrated with {windows} windows", quiet)
 
 
 def _length(forecaster: "Forecaster") -> int:

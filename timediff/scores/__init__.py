@@ -9,6 +9,8 @@ block, so that the memory is bounded. ``docs/scores`` has a page on each. :func:
 compares two laws instead of a forecast with what came.
 """
 
+import warnings
+
 from timediff.scores.calibration import coverage, coverage_sum, reliability
 from timediff.scores.combination import combine
 from timediff.scores.dawid_sebastiani import dawid_sebastiani
@@ -58,12 +60,22 @@ def score_table(
     Returns:
         ``crps`` and ``crps_sum`` (GluonTS' estimator, 19 quantiles, no unit), ``energy_score``
         and ``variogram_score`` (p = 0.5; both in units of the target), ``coverage90`` and
-        ``coverage90_sum`` (ideal: 0.9).
+        ``coverage90_sum`` (ideal: 0.9). ``crps`` is relative to the sum of the
+        absolute values of the target, ``crps_sum`` to that of its sums over the series: NaN where
+        all of these are 0. The energy score, in the units of the target, is not.
+
+    Warns:
+        UserWarning: all that was observed is 0.
 
     Raises:
         DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
             or no observation.
     """
+    if not target.nan_to_num().any() and not target.isnan().all():
+        warnings.warn(
+            "all that was observed is 0: crps is NaN, which is relative to it; use energy_score",
+            stacklevel=3,
+        )
     return {
         "crps": crps(samples, target).item(),
         "crps_sum": crps_sum(samples, target).item(),
