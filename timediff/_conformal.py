@@ -81,7 +81,7 @@ def usable(
             warnings.warn(
                 f"there are {count} {what}, too few for the level {' and '.join(dropped)} %, which "
                 f"is left as it is: {most} are needed, so give more windows; or name the levels",
-                stacklevel=4,
+                stacklevel=3,
             )
     for level in wanted:
         if needed[level] > count:

@@ -232,7 +232,7 @@ class Given:
                     f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, paths of"
                     f" whole numbers have {sums[:, j].min():g} to {sums[:, j].max():g}: leave one "
                     "of its series unrounded to keep it",
-                    stacklevel=4,
+                    stacklevel=3,
                 )
 
     def _check(self) -> None:
