@@ -6,12 +6,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from tests.conftest import entry, quick_estimator, series
 from timediff import DataError, Forecast, Given, OptionError, Total, from_wide, to_frame
 from timediff.diffusion import Sampler
-from timediff.network.scenario import Scenarios
 from timediff.scenarios import SCENARIO, align
 
 P, D = 6, 3
@@ -356,21 +354,6 @@ def test_rounding_that_moves_a_total_is_a_warning():
             one.constrain(integer=integer)
     with pytest.raises(OptionError, match=r"series 'sum' at .* is given as 7\.5"):
         made.aggregate({"sum": ["a", "b"]}).constrain(integer=True)
-
-
-def test_a_free_value_is_no_rounding_error_below_its_floor(predictor, monkeypatch):
-    """Of counts with a given total."""
-
-    def drawn(batch, num_samples, seeds, conditions):
-        paths = torch.full((num_samples, P, D), 5.0)
-        paths[:, 0] = torch.tensor([-1e-19, -0.5, -1e-9])
-        return Scenarios(paths, float(num_samples), 1.0, 0)
-
-    monkeypatch.setattr(predictor.network, "scenarios", drawn)
-    values = FREE.copy()
-    values[0, 2] = -1e-9  # given, whatever it is
-    (forecast,) = draw(predictor, [entry()], Given(values))
-    np.testing.assert_array_equal(forecast.samples[0, 0], np.float32([0.0, -0.5, -1e-9]))
 
 
 def test_a_total_of_one_series_is_of_this_one(unchecked):

@@ -380,10 +380,18 @@ def gap():
     [
         (lambda: generate("arma"), OptionError, "unknown law 'arma'.*copula, heavy_tails"),
         (lambda: generate("va"), OptionError, "did you mean 'var'"),
-        (lambda: generate(num_series=0), OptionError, "num_series must be 1 or more; got 0"),
-        (lambda: generate(windows=0), OptionError, "windows must be 1"),
-        (lambda: generate(prediction_length=0), OptionError, "prediction_length must be 1"),
-        (lambda: generate(seed=-1), OptionError, "seed must be 0 or more"),
+        (
+            lambda: generate(num_series=0),
+            OptionError,
+            "num_series is 0: give a whole number, 1 or more",
+        ),
+        (lambda: generate(windows=0), OptionError, "windows is 0: give a whole number, 1"),
+        (
+            lambda: generate(prediction_length=0),
+            OptionError,
+            "prediction_length is 0: give a whole number, 1",
+        ),
+        (lambda: generate(seed=-1), OptionError, "seed is -1: give a whole number, 0 or more"),
         (lambda: generate("seasonal_var", length=23), OptionError, "length must be 24 or more"),
         (lambda: optimal_scores(load_dataset("traffic")), DataError, "law of 'traffic'"),
         (lambda: optimal_scores(generate(), num_samples=0), OptionError, "num_samples"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from timediff.errors import DataError, OptionError
+from timediff.errors import DataError, DataWarning, OptionError
 from timediff.quantiles import percentages
 from timediff.types import Number
 
@@ -81,6 +81,7 @@ def usable(
             warnings.warn(
                 f"there are {count} {what}, too few for the level {' and '.join(dropped)} %, which "
                 f"is left as it is: {most} are needed, so give more windows; or name the levels",
+                DataWarning,
                 stacklevel=3,
             )
     for level in wanted:

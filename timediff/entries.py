@@ -58,12 +58,13 @@ class Panel:
         """What is to be added to paths, ``(D,)``: NaN for a series of which nothing is known."""
         return np.where(self.dead, np.nan, 0.0 if self.offset is None else self.offset)
 
-    def absolute(self) -> "Panel":
-        """The same, counted from 0, in single precision."""
+    def absolute(self, dtype: Any = np.float32) -> "Panel":
+        """The same, counted from 0, in single precision or another one."""
         if self.offset is None:
-            return self
-        values = (self.values + self.offset).astype(np.float32)
-        return dataclasses.replace(self, values=values, offset=None)
+            return dataclasses.replace(self, values=self.values.astype(dtype, copy=False))
+        return dataclasses.replace(
+            self, values=(self.values + self.offset).astype(dtype), offset=None
+        )
 
     def name(self, series: int) -> str:
         """A name of one series for a message."""

@@ -311,8 +311,8 @@ class Forecaster:
 
         Args:
             data: rows of the same series, in any form that :meth:`fit` takes. Where they overlap
-                with the history they replace it, NaN excepted; steps between are missing (with a
-                warning if all rows are several steps apart).
+                with the history they replace it, NaN excepted; steps between are missing, with a
+                warning if all rows are several steps apart.
             train: train on from the present weights, on all of the history; without it the model
                 stays as it is.
             known: what has become known of features, as in :meth:`predict`; this and the next two
@@ -467,7 +467,7 @@ class Forecaster:
             OptionError: an unknown or impossible option.
 
         Warns:
-            UserWarning: there are too few windows for a level that is meant where none is named.
+            DataWarning: there are too few windows for a level that is meant where none is named.
         """
         check_options(Recalibration, options, ("forecasts", "actuals"))
         if backtest is None:

@@ -123,16 +123,19 @@ def extended(history: Entry, new: Entry) -> Entry:
 
 def _warn_of_rhythm(history: Entry, new: Entry) -> None:
     """Warn if all new rows are several steps apart, as those of the history are not."""
-    seen = [np.flatnonzero(~np.isnan(e["target"]).all(0)) for e in (new, history)]
-    steps = np.diff(seen[0])
+
+    def seen(entry: Entry) -> np.ndarray:
+        return np.flatnonzero(~np.isnan(entry["target"]).all(0))
+
+    first, steps = seen(new)[:1], np.diff(seen(new))
     if len(steps) < 2 or steps[0] == 1 or (steps != steps[0]).any():
         return
-    if (np.diff(seen[1]) < steps[0]).any():
-        first, freq = int(seen[0][0]), named(model_frequency(history))
+    if (np.diff(seen(history)) < steps[0]).any():
+        freq = named(model_frequency(history))
+        begin = step_name(new["start"] + int(first[0]), new["info"])
         warnings.warn(
-            f"all new rows, from {step_name(new['start'] + first, new['info'])} on, are {steps[0]} "
-            f"steps of {freq!r} apart: what is between is taken as missing; if they are of another "
-            "frequency, resample them first",
+            f"all new rows, from {begin} on, are {steps[0]} steps of {freq!r} apart: what is "
+            "between is taken as missing; if they are of another frequency, resample them first",
             DataWarning,
             stacklevel=4,
         )

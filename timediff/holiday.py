@@ -55,10 +55,12 @@ def holiday_features(
         ) from error
     if not isinstance(index, pd.DatetimeIndex | pd.PeriodIndex) or not len(index):
         raise DataError("the index holds no timestamps: set it with frame.set_index(...)")
-    if not isinstance(country, str) or "subdiv" in options:
+    if "subdiv" in options:
+        raise OptionError("subdiv is called subdivision here: give subdivision=")
+    if not isinstance(country, str):
         raise OptionError(
-            f"country is {country!r}: give one code, and of a part of it subdivision=; of several "
-            "countries, join their tables (pd.concat(..., axis=1, keys=...))"
+            f"country is {country!r}: give one code; of several countries, join their tables "
+            "(pd.concat(..., axis=1, keys=...))"
         )
     index = _longer(index, periods, freq)
     stamps = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index

@@ -57,7 +57,7 @@ class Kept:
         (first, one), *others = reading.entries.items()
         for key, other in others:
             check_zone(other, one, f"group {key!r}", f"group {first!r}")
-        columns = columns or next(iter(reading.entries.values()))["info"]["columns"]
+        columns = columns or one["info"]["columns"]
         entries = {key: aligned(entry, columns, key) for key, entry in reading.entries.items()}
         return cls(entries, reading.names, reading.grouped, columns=columns)
 
@@ -123,9 +123,6 @@ class Kept:
             DataError: there is no history, or the data have other series.
         """
         found = self.known(features) if data is None else self.read(data, features)
-        for entry in found.entries.values():
-            if self.entries:
-                check_zone(entry, next(iter(self.entries.values())), "the table", "the history")
         if not found.entries:
             raise DataError(f"there is no history: give one with {method}(data)")
         return found
@@ -137,8 +134,14 @@ class Kept:
             data: see :meth:`reading`.
             features: likewise.
             rows: likewise.
+
+        Raises:
+            DataError: they have other series, or only they or the history have a time zone.
         """
-        return Kept.of(self.reading(data, features, rows), self.columns)
+        found = Kept.of(self.reading(data, features, rows), self.columns)
+        for own in list(self.entries.values())[:1]:
+            check_zone(next(iter(found.entries.values())), own, "the table", "the history")
+        return found
 
     def extended(self, data: Any, features: Features) -> "Kept":
         """The history with newer rows, and with what has become known of its features.
@@ -213,7 +216,7 @@ class Kept:
         if self.grouped and not isinstance(given, Mapping):
             raise DataError(
                 "there are several groups: what is given must be a dict of tables, or a table with "
-                f"the column {self.names.group or 'group'!r}"
+                f"the column {self.names.group!r}"
             )
         tables = given if self.grouped else dict.fromkeys(self.entries, given)
         unknown = [key for key in tables if key not in self.entries]

@@ -185,11 +185,12 @@ class TimeGradPredictor(PyTorchPredictor):
 
         Yields:
             A forecast for each entry, with samples ``(S, P, D)``, or ``(S, P)`` for targets of
-            one axis, in the units of the data.
+            one axis, in the units of the data. Of a series without any observation they are NaN,
+            and a warning names it.
 
         Raises:
-            DataError: an entry does not fit the model, or has a series without any observation, or
-                what is given does not fit the entries.
+            DataError: an entry does not fit the model, or has no observation at all, or what is
+                given does not fit the entries.
             OptionError: ``num_samples`` or ``seed`` is no whole number, or too small.
             TimediffError: a path is not finite.
         """
@@ -288,11 +289,7 @@ class TimeGradPredictor(PyTorchPredictor):
         shift = given.check_known(panel.shift, panel.title)
         conditions = Conditions(*(part.to(self.device) for part in given.conditions(shift)))
         drawn = self.network.scenarios(batch, num_samples, seed, conditions)
-        floor = batch.floor.minimum(self.network.floor)[0]
-        # of a total, free values may be a rounding error below their floor
-        dust = 1e-6 * drawn.paths.abs().amax((0, 1))
-        below = (drawn.paths < floor) & (drawn.paths >= floor - dust) & conditions.values.isnan()
-        forecast = self._forecast(panel, torch.where(below, floor, drawn.paths).cpu().numpy())
+        forecast = self._forecast(panel, drawn.paths.cpu().numpy())
         told = {"given": report(drawn, given, panel.title), SCENARIO: given}
         forecast.info = {**(forecast.info or {}), **told}
         return forecast

@@ -392,4 +392,6 @@ def _read_entries(entries: list[Any]) -> Reading:
         info = dict(entry.get("info") or {})
         info.setdefault("columns", [str(i) for i in range(len(entry["target"]))])
         named.append({**entry, "info": info})
-    return Reading(dict(zip(keys, named, strict=True)), Names(), grouped=len(entries) > 1)
+    grouped = len(entries) > 1
+    names = Names(group="group" if grouped else None)
+    return Reading(dict(zip(keys, named, strict=True)), names, grouped)

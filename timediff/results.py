@@ -197,12 +197,14 @@ class Forecast:
 
     # -- joint questions ---------------------------------------------------------------------
 
-    def _combined(self, samples: np.ndarray, columns: list[Any], weights: np.ndarray) -> "Forecast":
-        """The forecast of linear combinations of the series, ``(K, D)`` weights, without history.
+    def _combined(
+        self, samples: np.ndarray, columns: list[Any], history: Any, weights: np.ndarray
+    ) -> "Forecast":
+        """The forecast of linear combinations of the series, with weights ``(K, D)``.
 
         What was given of a scenario is what is so known of them.
         """
-        new = self._like(samples, columns)
+        new = self._like(samples, columns, history)
         if SCENARIO in self.info:
             new.info[SCENARIO] = self.info[SCENARIO].combined(weights, columns)
         return new
@@ -234,9 +236,7 @@ class Forecast:
             info = {**history["info"], "columns": chosen}
             history = {**history, "target": history["target"][picks], "info": info}
         weights = np.eye(len(self.columns))[picks]
-        new = self._combined(self.samples[:, :, picks], chosen, weights)
-        new.history = history
-        return new
+        return self._combined(self.samples[:, :, picks], chosen, history, weights)
 
     def _position(self, column: Any) -> int:
         if column not in self.columns:
@@ -288,9 +288,7 @@ class Forecast:
             )
             info = {**history["info"], "columns": names}
             history = {**history, "target": target, "info": info}
-        new = self._combined(samples, names, weights)
-        new.history = history
-        return new
+        return self._combined(samples, names, history, weights)
 
     def constrain(
         self,
@@ -315,7 +313,7 @@ class Forecast:
                 series, or a value or total that is given would not hold.
 
         Warns:
-            UserWarning: a total that is given does not hold any more, by rounding.
+            DataWarning: a total that is given does not hold any more, by rounding.
         """
         low, high = self._bounds(lower, -np.inf), self._bounds(upper, np.inf)
         whole = np.zeros(len(self.columns), bool)
@@ -384,7 +382,7 @@ class Forecast:
             DataError: the table lacks a series, or has no observation within the horizon.
 
         Warns:
-            UserWarning: all that was observed is 0, and a score in units of it is NaN.
+            DataWarning: all that was observed is 0, and a score in units of it is NaN.
         """
         import torch
 

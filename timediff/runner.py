@@ -136,11 +136,11 @@ class Runner:
         """
         exact = np.asarray(values)
         exact = exact if exact.dtype == np.float32 else exact.astype(np.float64)
-        offset = _history.offsets(exact) if self.is_residual and exact.ndim == 2 else None
-        zero = np.zeros(exact.shape[-1:]) if offset is None else offset
-        x = (exact if offset is None else exact - zero).astype(np.float32)
-        if x.ndim != 2 or x.shape[1] != self.dim:
-            raise ValueError(f"values have the shape {x.shape}, expected (time, {self.dim})")
+        if exact.ndim != 2 or exact.shape[1] != self.dim:
+            raise ValueError(f"values have the shape {exact.shape}, expected (time, {self.dim})")
+        offset = _history.offsets(exact) if self.is_residual else None
+        offset = np.zeros(self.dim) if offset is None else offset
+        x = (exact - offset.astype(exact.dtype)).astype(np.float32)
         if np.isinf(x).any() or np.isnan(x).all():
             raise ValueError("a value is infinite, or there is no observation at all")
         m, c, p = self.manifest["window"], self.first, self.horizon
@@ -154,9 +154,9 @@ class Runner:
             start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"]
         )
         window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
-        zero = (0.0 - zero).astype("f4")
+        zero = (0.0 - offset).astype("f4")
         window["floor"] = np.where((x < zero).any(0), -np.inf, zero)
-        window["shift"] = np.where(np.isnan(x).all(0), np.nan, 0.0 if offset is None else offset)
+        window["shift"] = np.where(np.isnan(x).all(0), np.nan, offset)
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
         if self.is_residual:
             return window | self._pasts(x, filled)

@@ -17,7 +17,7 @@ import torch
 from timediff._arguments import listed, number
 from timediff._frequency import stamps_of
 from timediff._tables import first_of, read_numbers
-from timediff.errors import DataError, OptionError
+from timediff.errors import DataError, DataWarning, OptionError
 from timediff.network.scenario import Conditions, Scenarios
 
 SCENARIO = "scenario"  # in a forecast's info, what was given of it
@@ -206,7 +206,7 @@ class Given:
             OptionError: a value that is given was changed, or bounds moved a total.
 
         Warns:
-            UserWarning: rounding moved a total.
+            DataWarning: rounding moved a total.
         """
         wrong = np.abs(kept - self.values) > TOLERANCE * (1e-2 + np.abs(self.values))
         for j, d in np.argwhere(wrong.any(0))[:1].tolist():
@@ -232,6 +232,7 @@ class Given:
                     f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, paths of"
                     f" whole numbers have {sums[:, j].min():g} to {sums[:, j].max():g}: leave one "
                     "of its series unrounded to keep it",
+                    DataWarning,
                     stacklevel=3,
                 )
 
@@ -331,6 +332,7 @@ def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
             f"what is given for {title} is far outside of what the model holds possible{how}: its "
             f"{len(drawn.paths)} paths are worth {drawn.effective:.1f} independent ones. Give less "
             "or something closer, or draw more paths",
+            DataWarning,
             stacklevel=3,
         )
     return {

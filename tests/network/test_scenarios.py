@@ -10,7 +10,7 @@ from timediff import Given
 from timediff.diffusion import SAMPLERS
 from timediff.entries import read_entry
 from timediff.network import outlook, scenario
-from timediff.network.scenario import meet, systematic
+from timediff.network.scenario import Conditions, _finished, meet, systematic
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 from timediff.splits import window_spec
@@ -208,3 +208,20 @@ def test_weights_never_fall_to_a_few_at_once():
     assert tempered
     left = 1 / torch.softmax(kept, 0).square().sum()
     assert 25 <= left < 26
+
+
+def test_members_of_a_total_are_no_rounding_error_below_their_floor():
+    class Floored:
+        def _finish(self, paths, batch):
+            return paths.clamp(min=0)
+
+    torch.manual_seed(0)
+    paths, weights = 3 * torch.randn(4000, P, 3) + 1, torch.tensor([[0.3, 0.7, 1.1]])
+    values = torch.full((P, 3), torch.nan)
+    values[2, 0] = -1e-9  # given, whatever it is
+    conditions = Conditions(values, weights, torch.full((P, 1), 4.7))
+    finished = _finished(Floored(), paths, None, conditions)
+    torch.testing.assert_close(finished @ weights.T, torch.full((4000, P, 1), 4.7))
+    assert (finished[:, 2, 0] == -1e-9).all()
+    finished[:, 2, 0] = 0
+    assert (finished >= 0).all() and (finished == 0).any()

@@ -9,9 +9,10 @@ from gluonts.dataset.common import DataEntry
 from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
+from timediff._arguments import whole
 from timediff._frequency import model_frequency
 from timediff.entries import Panel, read_entry
-from timediff.errors import DataError, OptionError
+from timediff.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -56,10 +57,9 @@ class SimpleForecast(RepresentablePredictor):
             DataError: the entry cannot be read, its history is too short, or a series has no
                 observation where the forecast needs one, though it has some.
         """
-        if num_samples < 1:
-            raise OptionError(f"num_samples must be 1 or more; got {num_samples}")
-        if seed is not None and seed < 0:
-            raise OptionError(f"seed must be 0 or more, or None; got {seed}")
+        at_least(1, num_samples=num_samples)
+        if seed is not None:
+            at_least(0, seed=seed)
         return self._forecasts(dataset, num_samples, seed)
 
     def _forecasts(
@@ -99,19 +99,18 @@ class SimpleForecast(RepresentablePredictor):
 
 def _of(panel: Panel, chosen: np.ndarray) -> Panel:
     """The entry with these series only, in double precision, counted from 0."""
-    values = panel.values.astype(np.float64) + (0.0 if panel.offset is None else panel.offset)
+    panel = panel.absolute(np.float64)
     info = panel.info
     if not chosen.all() and info is not None and info.get("columns") is not None:
         kept = [c for c, there in zip(info["columns"], chosen, strict=True) if there]
         info = {**info, "columns": kept}
-    return dataclasses.replace(panel, values=values[:, chosen], info=info, offset=None)
+    return dataclasses.replace(panel, values=panel.values[:, chosen], info=info)
 
 
 def at_least(least: int, **options: int) -> None:
     """Raise an OptionError for an option that is below the least it may be."""
     for name, value in options.items():
-        if value < least:
-            raise OptionError(f"{name} must be {least} or more; got {value}")
+        whole(name, value, least)
 
 
 def forward_filled(values: np.ndarray) -> np.ndarray:

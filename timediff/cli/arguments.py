@@ -62,6 +62,10 @@ Lower = Annotated[
 Upper = Annotated[
     list[str] | None, typer.Option(metavar="[NAME=]NUMBER", help="Likewise, the greatest value.")
 ]
+NewModel = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
+]
 Integer = Annotated[
     str | None, typer.Option(metavar="A,B", help="Series that are whole numbers; * for all.")
 ]
@@ -74,10 +78,6 @@ Format = Annotated[
         "--format", metavar="FORMAT", help="Of the output: csv, jsonl or parquet; by its suffix."
     ),
 ]
-TableFormat = Annotated[
-    str | None,
-    typer.Option("--format", metavar="FORMAT", help="Of the table: csv, jsonl or parquet."),
-]
 InputFormat = Annotated[
     str | None,
     typer.Option(
@@ -87,7 +87,9 @@ InputFormat = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no messages but warnings and errors.")
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Progress line by line, and the training's log.")
 ]

@@ -1,6 +1,5 @@
 """Commands that draw forecasts, and judge what came: ``predict``, ``plot``, ``likelihood``."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,18 +135,12 @@ def draw(
         if update:
             forecaster.update(history, **beside)
             history, beside = None, {}
-    with (
-        busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet),
-        warnings.catch_warnings(record=True) as found,
-    ):
-        warnings.filterwarnings("always", message="(what is given for|the total) .*")
+    with busy(f"drawing {samples} paths of {len(forecaster.columns)} series", quiet):
         forecast = forecaster.predict(
             history, num_samples=samples, seed=seed, device=device, **(shown or {}), **beside
         )
         if limits and any(limits.values()):
             forecast = forecast.constrain(**limits)
-    for warning in found:
-        say(f"warning: {warning.message}", quiet)
     return forecast if combined is None else forecast.aggregate(combined)
 
 

@@ -1,7 +1,6 @@
 """Commands that train: ``fit``, ``update`` and ``calibrate``."""
 
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,10 +100,7 @@ def update(
     train: Annotated[
         bool, typer.Option("--train", help="Train on from the present weights.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
-    ] = None,
+    output: a.NewModel = None,
     known: f.Known = None,
     past: f.Past = None,
     future: f.Future = None,
@@ -139,12 +135,9 @@ def update(
 def calibrate(
     model: a.Model,
     windows: Annotated[int, typer.Option(min=2, help="How many of the last windows.")] = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="MODEL", help="Save it there; MODEL stays."),
-    ] = None,
+    output: a.NewModel = None,
     overwrite: a.Overwrite = False,
-    output_format: a.TableFormat = None,
+    output_format: a.Format = None,
     verbose: a.Verbose = False,
     quiet: a.Quiet = False,
 ) -> None:
@@ -159,11 +152,8 @@ def calibrate(
         check_output(output, overwrite, folder=True)
     format_of("-", output_format)
     forecaster = load_model(model)
-    with training(forecaster, quiet, verbose), warnings.catch_warnings(record=True) as found:
-        warnings.filterwarnings("always", message=".* too few for the level .*")
+    with training(forecaster, quiet, verbose):
         recalibration = forecaster.calibrate(windows=windows)
-    for warning in found:
-        say(f"warning: {warning.message}", quiet)
     forecaster.save(output or model, overwrite=output is None or overwrite)
     show(recalibration.coverage().reset_index(), given=output_format)
     say(f"{output or model}: recalibrated with {windows} windows", quiet)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PARTICLES = 4  # drawn for each path asked for
 FEWEST = 0.25  # of them that may be left by one step
+ROUNDING = 1e-6  # of the largest value of a series, by which what is at its floor may be below
 ROUNDS = 20  # in which a total is made to fit what is never negative
 TOLERANCE = 1e-6  # relative, from which directions count as the same
 
@@ -250,6 +251,8 @@ def _finished(
                 x = meet(x, weights, target, room)
             # a total that is too small for the floors is kept, and they are not
             x = meet(x, weights, target, member * room.clamp(min=1e-12))
+            dust = ROUNDING * x.abs().amax(0)
+            x = torch.where((x < least[j]) & (x >= least[j] - dust), least[j], x)
             finished[:, j] = torch.where(member, x, finished[:, j])
         finished[:, j] = torch.where(fixed, conditions.values[j], finished[:, j])
     return finished

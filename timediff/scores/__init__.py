@@ -11,6 +11,7 @@ compares two laws instead of a forecast with what came.
 
 import warnings
 
+from timediff.errors import DataWarning
 from timediff.scores.calibration import coverage, coverage_sum, reliability
 from timediff.scores.combination import combine
 from timediff.scores.dawid_sebastiani import dawid_sebastiani
@@ -65,7 +66,7 @@ def score_table(
         all of these are 0. The energy score, in the units of the target, is not.
 
     Warns:
-        UserWarning: all that was observed is 0.
+        DataWarning: all that was observed is 0.
 
     Raises:
         DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
@@ -74,6 +75,7 @@ def score_table(
     if not target.nan_to_num().any() and not target.isnan().all():
         warnings.warn(
             "all that was observed is 0: crps is NaN, which is relative to it; use energy_score",
+            DataWarning,
             stacklevel=3,
         )
     return {

@@ -148,7 +148,7 @@ def checked(samples: Float[Tensor, "*b s p d"], target: Float[Tensor, "*b p d"])
     check(samples, target)
     target = target.to(samples.device)
     observed = ~torch.isnan(target)
-    if not torch.isfinite(samples.sum()):  # where nothing was observed
+    if not observed.all() and not torch.isfinite(samples.sum()):  # NaN where nothing was observed
         samples = torch.where(observed.unsqueeze(-3), samples, 0.0)
     size = samples.shape[-3:]
     return Checked(
