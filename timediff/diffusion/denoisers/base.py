@@ -45,7 +45,8 @@ class Denoiser(nn.Module, ABC):
     def compile_kernel(self) -> None:
         """Let ``torch.compile`` fuse the kernel when it is first called, where that is possible.
 
-        Without a compiler, or where compilation fails, it stays as it is.
+        Without a compiler, or where compilation fails, it stays as it is. A denoiser may have
+        something faster of its own; see ``wavenet.py``.
         """
         plain = getattr(self, self.kernel)
         fused = torch.compile(plain, dynamic=False)

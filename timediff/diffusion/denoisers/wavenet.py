@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from timediff.diffusion.denoisers import native
 from timediff.diffusion.denoisers.base import DENOISERS, Denoiser, step_embedding
 from timediff.types import Float, Int, Tensor
 
@@ -44,7 +45,7 @@ def convolve(
     width = x.shape[1] - dilation * (taps - 1)
     parts = [x[:, i * dilation : i * dilation + width] for i in range(taps)]
     columns = torch.cat(parts) if taps > 1 else x
-    matrix = weight.transpose(1, 2).reshape(out, -1)
+    matrix = by_tap(weight)
     return torch.addmm(bias[:, None], matrix, columns.reshape(matrix.shape[1], -1)).view(
         out, width, -1
     )
@@ -58,6 +59,11 @@ def columns(
     around = circular(x, dilation)
     taps = [around[:, i * dilation : i * dilation + width] for i in range(3)]
     return torch.cat([*taps, condition]).flatten(1)
+
+
+def by_tap(kernel: Float[Tensor, "o c k"]) -> Float[Tensor, "o kc"]:
+    """A convolution's weights as a matrix: of its columns those of a tap lie together."""
+    return kernel.transpose(1, 2).reshape(len(kernel), -1)
 
 
 def parameters(layer: nn.Conv1d) -> tuple[Tensor, Tensor]:
@@ -106,18 +112,32 @@ class ResidualBlock(nn.Module):
         ``weight * condition + bias`` is the condition's projection, added before the gate.
         """
         channels = len(x)
+        matrix, shift = self.gates(embedding, weight, bias)
+        y = torch.mm(matrix, columns(x, condition, self.dilation)).view(2 * channels, *x.shape[1:])
+        y = (y + shift.unsqueeze(1)).sigmoid()
+        y = torch.addcmul(y[:channels], y[:channels], y[channels:], value=-2.0)  # times -1
+        matrix, shift = self.ways()
+        y = torch.mm(-matrix, y.flatten(1)).view(2 * channels, *x.shape[1:])
+        y = F.leaky_relu(y + shift.unsqueeze(1), SLOPE)
+        return x + y[:channels], y[channels:]
+
+    def gates(
+        self,
+        embedding: Float[Tensor, "#n e"],
+        weight: Float[Tensor, " cc"],
+        bias: Float[Tensor, " cc"],
+    ) -> tuple[Float[Tensor, "cc k"], Float[Tensor, "cc #n"]]:
+        """The product with :func:`columns`, and what is added, that give gates and twice values."""
         kernel, shift = parameters(self.dilated)
         # the step is added to x before the convolution: a constant, as this goes round in circles
         shift = (shift + bias).unsqueeze(1) + kernel.sum(2) @ self.step(embedding).T
-        taps = kernel.transpose(1, 2).reshape(2 * channels, -1) / self.scale
-        matrix = torch.cat([taps, weight.unsqueeze(1)], dim=1) * self.twice
-        y = torch.mm(matrix, columns(x, condition, self.dilation)).view(2 * channels, *x.shape[1:])
-        y = (y + (shift * self.twice).unsqueeze(1)).sigmoid()
-        y = torch.addcmul(y[:channels], y[:channels], y[channels:], value=-2.0)  # times -1
-        outlet, shift = parameters(self.outlet)
-        y = torch.mm(-outlet.squeeze(2) * self.up, y.flatten(1)).view(2 * channels, *x.shape[1:])
-        y = F.leaky_relu(y + (shift.unsqueeze(1) * self.up).unsqueeze(1), SLOPE)
-        return x + y[:channels], y[channels:]
+        matrix = torch.cat([by_tap(kernel) / self.scale, weight.unsqueeze(1)], dim=1)
+        return matrix * self.twice, shift * self.twice
+
+    def ways(self) -> tuple[Float[Tensor, "cc c"], Float[Tensor, "cc 1"]]:
+        """The same after the gates: what goes on to the next block, and what to the end."""
+        matrix, shift = parameters(self.outlet)
+        return matrix.squeeze(2) * self.up, shift.unsqueeze(1) * self.up
 
 
 @DENOISERS.register("wavenet")
@@ -149,7 +169,7 @@ class WaveNet(Denoiser):
     ):
         super().__init__()
         self.frequencies = 16
-        self.layers = layers
+        self.layers, self.channels = layers, channels
         self.inlet = nn.Conv1d(1, channels, 1)
         self.step = nn.Sequential(
             nn.Linear(2 * self.frequencies, embedding),
@@ -186,15 +206,18 @@ class WaveNet(Denoiser):
         """The prediction; see :class:`Denoiser`."""
         embedding = self.step(step_embedding(k - 1, self.frequencies, 4.0, x.dtype))
         embedding = embedding.reshape(-1, embedding.shape[-1])
-        size = x.shape[-1]
-        rows = part_size(x.numel() // size, max(1, POSITIONS // size))
+        shape, size = x.shape, x.shape[-1]
+        x, condition = x.reshape(-1, size), condition.reshape(-1, size)
+        if self.is_compiled and native.fits(self, x, embedding):
+            return native.denoise(self, x, condition, embedding).view(shape)
+        rows = part_size(len(x), max(1, POSITIONS // size))
         parts = zip(
-            x.reshape(-1, size).split(rows),
-            condition.reshape(-1, size).split(rows),
+            x.split(rows),
+            condition.split(rows),
             embedding.split(rows) if len(embedding) > 1 else repeat(embedding),
             strict=False,
         )
-        return torch.cat([self._denoise(*part) for part in parts]).view(x.shape)
+        return torch.cat([self._denoise(*part) for part in parts]).view(shape)
 
     def _denoise(
         self,
@@ -204,12 +227,32 @@ class WaveNet(Denoiser):
     ) -> Float[Tensor, "n d"]:
         y, condition = (circular(part.T.unsqueeze(0), 2) for part in (x, condition))
         y = F.leaky_relu(convolve(y, *parameters(self.inlet)), SLOPE)
-        weights = self.project.weight.view(self.layers, -1)
-        biases = parameters(self.project)[1].view(self.layers, -1)
         total = torch.zeros_like(y)
-        for block, weight, bias in zip(self.blocks, weights, biases, strict=True):
+        for block, weight, bias in zip(self.blocks, *self.projections(), strict=True):
             y, skip = block(y, embedding, condition, weight, bias)
             total = total + skip
         total = total * (1 / math.sqrt(self.layers))
         y = F.leaky_relu(convolve(total, *parameters(self.skip)), SLOPE)
         return convolve(y, *parameters(self.outlet))[0].T
+
+    def projections(self) -> list[Float[Tensor, "l cc"]]:
+        """Weight and bias of the condition's projection for each block."""
+        return [part.view(self.layers, -1) for part in parameters(self.project)]
+
+    def arranged(self, embedding: Float[Tensor, "1 e"]) -> list[Tensor]:
+        """All weights behind condition and step as ``wavenet.cpp`` reads them.
+
+        Inlet ``[2, c]``, dilated ``[layers, 3 c + 2, 2 c]``, outlets ``[layers, c + 1, 2 c]``, skip
+        ``[3 c + 1, c]`` and outlet ``[3 c + 1, 1]``; biases last.
+        """
+        dilated, outlets = [], []
+        for block, weight, bias in zip(self.blocks, *self.projections(), strict=True):
+            dilated.append(-torch.cat(block.gates(embedding, weight, bias), dim=1))  # exponents
+            outlets.append(torch.cat(block.ways(), dim=1))
+        skip, outlet = (
+            torch.cat([by_tap(weight), bias.unsqueeze(1)], dim=1)
+            for weight, bias in map(parameters, (self.skip, self.outlet))
+        )
+        skip[:, :-1] /= math.sqrt(self.layers)
+        inlet = torch.cat([part.flatten() for part in parameters(self.inlet)])
+        return [inlet, torch.stack(dilated).mT, torch.stack(outlets).mT, skip.T, outlet.T]
