@@ -43,8 +43,9 @@ class Options:
             0 for all alike, 1 as in the units of the data.
         prior_epochs: epochs in which the prior is trained, before the diffusion is.
         factors: common factors at most of what the prior missed of all series in the horizon
-            before; their effects on a series are shrunk as cross-validation finds best, and all
-            are dropped where the held-out windows are forecast worse with them; 0 for none.
+            before, and as many of that and of where they stand; which of the two have effects on a
+            series, and how far these are shrunk, cross-validation says. All are dropped where the
+            held-out windows are forecast worse with them; 0 for none.
         prior_rows: pasts of single series in a batch of the prior's training.
         prior_lr: learning rate of the prior at its highest, unless ``max_lr`` is given.
         prior_passes: how often the training of the prior may go over the data at most, counted in

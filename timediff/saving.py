@@ -17,7 +17,7 @@ from timediff.network import TimeGradNetwork
 from timediff.options import Options
 from timediff.windows import WindowSpec, build_network
 
-FORMAT = 7
+FORMAT = 8
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 

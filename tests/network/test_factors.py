@@ -13,7 +13,7 @@ from timediff import TimeGradPredictor, training
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
 from timediff.network import CommonFactors
-from timediff.network.factors import PENALTIES
+from timediff.network.factors import PENALTIES, STANDING, _Regression, standing
 from timediff.store import SeriesStore
 
 P = 4
@@ -35,9 +35,19 @@ def seen(x: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(x, dtype=torch.bool)
 
 
-def fitted(before: torch.Tensor, after: torch.Tensor, number: int = 5, **kwargs) -> CommonFactors:
+def read(
+    z: torch.Tensor, observed: torch.Tensor | None = None, standing: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What factors read of horizons after which all series stand as ever."""
+    standing = torch.zeros(*z.shape[:-2], z.shape[-1], STANDING) if standing is None else standing
+    return CommonFactors.summary(z, seen(z) if observed is None else observed, standing)
+
+
+def fitted(
+    before: torch.Tensor, after: torch.Tensor, number: int = 5, standing: torch.Tensor | None = None
+) -> CommonFactors:
     factors = CommonFactors(before.shape[2], P, number)
-    factors.fit((before, seen(before)), (after, seen(after)), len(before), **kwargs)
+    factors.fit(read(before, standing=standing), (after, seen(after)), len(before))
     return factors
 
 
@@ -45,13 +55,13 @@ def test_a_new_module_changes_nothing():
     factors = CommonFactors(3, P, 5)
     assert not factors.any
     z = torch.randn(7, P, 3)
-    assert (factors(z, seen(z)) == 0).all() and (factors.ratio == 1).all()
+    assert (factors(read(z)) == 0).all() and (factors.ratio == 1).all()
 
 
 def test_what_all_series_missed_tells_what_they_will_miss():
     factors = fitted(*horizons(4000)[:2])
     before, after, signal = horizons(4000, seed=1)
-    shift = factors(before, seen(before))
+    shift = factors(read(before))
     left = (after - shift) / factors.ratio
     # the signal is known up to the noise of six last residuals
     assert ((signal - shift).square().mean((0, 2)) < 0.15 * signal.square().mean((0, 2))).all()
@@ -66,7 +76,7 @@ def test_chance_is_no_factor():
         before, after, _ = horizons(100, strength=0.0, seed=seed)
         factors = fitted(before, after)
         fresh, later, _ = horizons(500, strength=0.0, seed=100 + seed)
-        moved = later - factors(fresh, seen(fresh))
+        moved = later - factors(read(fresh))
         excess.append(float(moved.square().mean() / later.square().mean() - 1))
     assert max(excess) < 0.03 and np.mean(excess) < 0.01
 
@@ -84,7 +94,7 @@ def test_each_series_is_shrunk_by_itself():
 def test_effects_are_those_of_the_ridge_regression_that_forecasts_best():
     before, after, _ = horizons(300, dim=2, strength=0.3)
     factors = fitted(before, after)
-    x = CommonFactors.summary(before, seen(before)).double()
+    x = read(before)[:, : 2 * before.shape[2]].double()
     x = (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
     y, errors = after[..., 0].double(), []
     inverse = {k: torch.linalg.inv(x.T @ x + k * len(x) * torch.eye(4)) for k in PENALTIES[1:]}
@@ -105,7 +115,45 @@ def test_effects_are_those_of_the_ridge_regression_that_forecasts_best():
     best = PENALTIES[int(np.argmin(errors))]
     assert best != math.inf
     expected = x @ inverse[best] @ x.T @ y
-    assert torch.allclose(factors(before, seen(before))[..., 0].double(), expected, atol=1e-4)
+    assert torch.allclose(factors(read(before))[..., 0].double(), expected, atol=1e-4)
+
+
+def test_where_series_stand_tells_where_the_residuals_alone_do_not():
+    torch.manual_seed(9)
+    before, after, _ = horizons(2000, strength=0.0)
+    common = torch.randn(2000, 1)
+    stand = 0.3 * torch.randn(2000, 6, STANDING)
+    stand[..., 2] += common
+    decay = 0.8 ** torch.arange(P).view(1, P, 1)
+    after = after + decay * common.unsqueeze(1)
+    factors = fitted(before, after, standing=stand)
+    assert factors.effects[5:].any(0).all() and not factors.effects[:5].any()
+    left = after - factors(read(before, standing=stand))
+    assert left.square().mean() < 0.75 * after.square().mean()
+    left = after - fitted(before, after)(read(before))
+    assert left.square().mean() > 0.98 * after.square().mean()
+
+
+def test_factors_of_one_kind_have_effects_on_a_series():
+    torch.manual_seed(9)
+    before, after, _ = horizons(2000, dim=20)
+    factors = fitted(before, after, standing=torch.randn(2000, 20, STANDING))
+    narrow, wide = (part.any(1).any(0) for part in factors.effects.split(5))
+    assert (narrow ^ wide).all() and narrow.any() and wide.any()
+
+
+def test_standing_is_in_units_and_counted_from_what_is_usual():
+    _, _, store = make(gaps=False)
+    start = torch.tensor([150])
+    rows = store.gather(torch.tensor([0]), start).rows
+    found = standing(rows, 24).view(-1, 3, STANDING)[-1]
+    x, at = store.values, store.first[0] + 150
+    unit = store.unit[0]
+    last, recent = x[at - 1], x[at - 24 : at].mean(0)
+    usual = store.profile[at - store.shift[0] + 5, :, 0]  # the horizon is shorter than a day
+    past = store.past[at - store.shift[0]]
+    expected = [last - x[at - 2], last - recent, last - usual, recent - past]
+    torch.testing.assert_close(found, (torch.stack(expected) / unit).T)
 
 
 def test_of_a_short_history_nothing_is_said():
@@ -118,7 +166,7 @@ def test_a_series_that_was_never_observed_has_no_effects():
     observed = seen(after)
     observed[..., 2] = False
     factors = CommonFactors(6, P, 5)
-    factors.fit((before * observed, observed), (after * observed, observed), 200)
+    factors.fit(read(before * observed, observed), (after * observed, observed), 200)
     assert factors.any and not factors.effects[..., 2].any()
     assert (factors.ratio[:, 2] == 1).all() and torch.isfinite(factors.effects).all()
 
@@ -127,25 +175,25 @@ def test_more_series_than_horizons_find_the_same():
     before, after, _ = horizons(60, dim=40)
     wide = fitted(before, after)
     assert wide.any
-    x = CommonFactors.summary(before, seen(before)).double()
+    x = read(before)[:, : 2 * before.shape[2]].double()
     x = (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
-    variances, vectors = CommonFactors._principal(x)
+    variances, vectors = _Regression._principal(x)
     expected = torch.linalg.svd(x / len(x) ** 0.5)
     assert torch.allclose(variances[:5], expected.S[:5] ** 2)
     assert torch.allclose(
         (vectors[:, :5].T @ expected.Vh[:5].T).abs(), torch.eye(5).double(), atol=1e-6
     )
     fresh, _, signal = horizons(500, dim=40, seed=3)
-    shift = wide(fresh, seen(fresh))
+    shift = wide(read(fresh))
     assert (signal - shift).square().mean() < 0.3 * signal.square().mean()
 
 
 def test_a_gap_takes_the_last_observation_and_the_mean_of_the_others():
     z = torch.tensor([[1.0], [3.0], [0.0], [0.0]])
     observed = torch.tensor([[True], [True], [False], [False]])
-    last, mean = CommonFactors.summary(z, observed)
+    last, mean, *still = read(z, observed)
     assert last == pytest.approx(3 / 2) and mean == pytest.approx(2 / 3**0.5)
-    assert (CommonFactors.summary(z * 0, ~seen(z)) == 0).all()
+    assert not any(still) and (read(z * 0, ~seen(z)) == 0).all()
 
 
 def test_gaps_of_the_next_horizon_do_not_shrink_what_is_found():
@@ -153,10 +201,10 @@ def test_gaps_of_the_next_horizon_do_not_shrink_what_is_found():
     observed = seen(after)
     observed[::2, :, 0] = False
     factors = CommonFactors(6, P, 5)
-    factors.fit((before, seen(before)), (torch.where(observed, after, 0.0), observed), 4000)
+    factors.fit(read(before), (torch.where(observed, after, 0.0), observed), 4000)
     whole = fitted(before, after)
-    part = factors(before, seen(before))[..., 0]
-    assert torch.allclose(part, whole(before, seen(before))[..., 0], atol=0.15)
+    part = factors(read(before))[..., 0]
+    assert torch.allclose(part, whole(read(before))[..., 0], atol=0.15)
 
 
 def with_factors(**options) -> tuple:
@@ -180,8 +228,10 @@ def test_residuals_are_those_of_the_prior_after_the_factors(context):
     loc, scale = (x.unflatten(0, (5, blocks, d)).transpose(2, 3) for x in network.prior(batch.rows))
     target, observed = (x.unflatten(1, (blocks, p)) for x in (batch.target, batch.observed))
     z = torch.where(observed, (target - loc) / scale, 0.0).clamp(-10, 10)
+    stand = standing(batch.rows, network.priors[0].level).view(5, blocks, d, STANDING)
     for k in range(1, blocks):
-        moved = loc[:, k] + scale[:, k] * network.factors(z[:, k - 1], observed[:, k - 1])
+        known = read(z[:, k - 1], observed[:, k - 1], stand[:, k])
+        moved = loc[:, k] + scale[:, k] * network.factors(known)
         narrow = scale[:, k] * network.factors.ratio
         own = slice((k - 1) * p, k * p)
         assert torch.allclose(found.loc[:, own], moved, atol=1e-5)
@@ -293,7 +343,7 @@ def test_of_a_short_history_the_block_before_is_filled():
 def test_very_many_series_have_fewer():
     with torch.device("meta"):
         numbers = [len(CommonFactors(d, 2, 100).effects) for d in (3, 1000, 10_000, 10**6)]
-    assert numbers == [6, 100, 50, 0]
+    assert numbers == [36, 200, 50, 0]
 
 
 def test_fewer_than_none_are_an_error():
@@ -325,11 +375,14 @@ def test_what_is_found_without_a_fifth_does_not_depend_on_it(monkeypatch):
     monkeypatch.setattr("timediff.network.factors.PENALTIES", (0.1,))  # that one is of all
     before, after, _ = horizons(200)
     found = fitted(before, after)
-    effects = found.fit((before, seen(before)), (after, seen(after)), 200)
+    effects = found.fit(read(before), (after, seen(after)), 200)
     changed = after.clone()
     changed[80:120] = torch.randn(40, P, 6)  # the third fifth
-    others = found.fit((before, seen(before)), (changed, seen(after)), 200)
-    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(effects, others, strict=True)]
+    others = found.fit(read(before), (changed, seen(after)), 200)
+    # the same effects may be of either kind of factors, as nothing is said of the standing
+    factors = (read(before) - found.mean) @ found.loadings
+    shifts = [factors @ part.flatten(1) for part in (*effects, *others)]
+    same = [torch.allclose(a, b, atol=1e-4) for a, b in zip(shifts[:5], shifts[5:], strict=True)]
     assert same == [False, False, True, False, False]
 
 

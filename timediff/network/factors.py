@@ -1,10 +1,11 @@
-r"""What all series together missed of late, and how each of them goes on from there.
+r"""What all series together missed of late, where they stand, and how each goes on from there.
 
 The prior reads each series by itself. Where a shock runs through many of them, or one leads
-another, its misses of the last horizon say more: their principal components are common factors,
-and each residual of the next horizon is regressed on them (a dynamic factor model by principal
-components, Stock and Watson 2002, of the forecast errors). How far the effects on a series are
-shrunk, cross-validation says, so that chance is not taken for an effect.
+another, their misses of the last horizon say more, and so may where they stand: their principal
+components are common factors, and each residual of the next horizon is regressed on them (a dynamic
+factor model by principal components, Stock and Watson 2002, of the forecast errors). Whether where
+they stand is read, and how far the effects on a series are shrunk, cross-validation says, so that
+chance is not taken for an effect.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from timediff.network.batch import Rows
 from timediff.network.prior import soften
 from timediff.types import Bool, Float, Int, Number, Tensor
 
@@ -22,30 +24,47 @@ FOLDS = 5  # spans of time, each forecast by what was found in the others
 APART = 2  # horizons left out between them, which both would know of
 LEAST_HORIZONS = 4 * FOLDS
 LEAST_SHARE = 1e-4  # of the largest principal component's variance
-MOST = 500_000  # factors times series
+MOST = 250_000  # factors times series, of each kind
+MISSED, STANDING = 2, 4  # numbers that are read of a series
+
+
+def standing(rows: Rows, level: int) -> Float[Tensor, "r n"]:
+    """Where single series stand: four numbers, in units of the error of a simple forecast.
+
+    By how much the last value is above the one before, the mean of the last ``level``, and what is
+    usual in its season; and how far that mean is above that of all of the past.
+    """
+    last, recent = rows.recent[:, -1], rows.recent[:, -level:].mean(1)
+    season = min(level, rows.profile.shape[1]) - 1  # about a season after the last value
+    usual = rows.profile[:, season, 0] if rows.profile.shape[2] else recent
+    found = [last - rows.recent[:, -2:].select(1, 0), last - recent, last - usual]
+    return torch.stack([*found, recent - rows.past], dim=1) / rows.unit.unsqueeze(1)
 
 
 class CommonFactors(nn.Module):
-    r"""Shift and scale of the residuals of a horizon, from those of the horizon before.
+    r"""Shift and scale of the residuals of a horizon, from what is known at its origin.
 
     .. math:: z_{jd} \to \frac{z_{jd} - \sum_k b_{kjd}\, f_k}{r_{jd}}, \qquad
               f = A^T (\operatorname{soft}(x) - m)
 
-    where x are of every series the last residual that was observed and the mean of all, and the K
-    factors f are their principal components. All is in closed form; a new module changes nothing.
+    where x are of every series the last residual that was observed in the horizon before, the mean
+    of all there, and :func:`standing`. The first K factors f are principal components of the
+    residuals, the next K of all; those of one kind have effects on a series. All is in closed form;
+    a new module changes nothing.
 
     Args:
         target_dim: D.
         prediction_length: P.
-        number: K, factors at most; fewer of more than 5000 series.
+        number: K, factors of each kind at most; fewer of more than 2500 series.
     """
 
     def __init__(self, target_dim: int, prediction_length: int, number: int):
         super().__init__()
-        number = min(number, 2 * target_dim, MOST // target_dim)
-        self.register_buffer("mean", torch.zeros(2 * target_dim))
-        self.register_buffer("loadings", torch.zeros(2 * target_dim, number))
-        self.register_buffer("effects", torch.zeros(number, prediction_length, target_dim))
+        width = (MISSED + STANDING) * target_dim
+        number = min(number, width, MOST // target_dim)
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("loadings", torch.zeros(width, 2 * number))
+        self.register_buffer("effects", torch.zeros(2 * number, prediction_length, target_dim))
         self.register_buffer("ratio", torch.ones(prediction_length, target_dim))
         self.mean: Tensor
         self.loadings: Tensor
@@ -65,49 +84,50 @@ class CommonFactors(nn.Module):
 
     @staticmethod
     def summary(
-        z: Float[Tensor, "*b p d"], observed: Bool[Tensor, "*b p d"]
+        z: Float[Tensor, "*b p d"],
+        observed: Bool[Tensor, "*b p d"],
+        standing: Float[Tensor, "*b d n"],
     ) -> Float[Tensor, "*b f"]:
-        """Of each series the last observed residual and the mean of all; 0 if there is none.
+        """Of each series the last observed residual and the mean of all, 0 if none; standing.
 
         Args:
-            z: residuals of a horizon; 0 where not observed.
+            z: residuals of the horizon before; 0 where not observed.
             observed: where there is one.
+            standing: see the function of this name.
         """
         count = observed.cumsum(-2)
         total = count[..., -1:, :]
         last = torch.where(observed & (count == total), z, 0.0).sum(-2)
         mean = z.sum(-2) / total.squeeze(-2).clamp(min=1)
-        return soften(torch.cat([last, mean], dim=-1))
+        return soften(torch.cat([last, mean, standing.transpose(-1, -2).flatten(-2)], dim=-1))
 
-    def forward(
-        self, z: Float[Tensor, "*b p d"], observed: Bool[Tensor, "*b p d"]
-    ) -> Float[Tensor, "*b p d"]:
+    def forward(self, read: Float[Tensor, "*b f"]) -> Float[Tensor, "*b p d"]:
         """What to take from the residuals of the next horizon; then divide them by ``ratio``.
 
         Args:
-            z: residuals of the horizon before; 0 where not observed.
-            observed: where there is one.
+            read: see :meth:`summary`.
         """
-        factors = (self.summary(z, observed) - self.mean) @ self.loadings
+        factors = (read - self.mean) @ self.loadings
         return (factors @ self.effects.flatten(1)).unflatten(-1, self.ratio.shape)
 
     @torch.no_grad()
     def fit(
         self,
-        before: tuple[Float[Tensor, "n p d"], Bool[Tensor, "n p d"]],
+        read: Float[Tensor, "n f"],
         after: tuple[Float[Tensor, "n p d"], Bool[Tensor, "n p d"]],
         independent: Number,
     ) -> Float[Tensor, "v k p d"] | None:
         r"""Find the factors, and regress the residuals of the next horizon on them.
 
         A ridge regression: of the effects of a factor with variance v, x in units of its standard
-        deviation, a part :math:`v / (v + \lambda)` is kept. Each series has that :math:`\lambda`
-        by which, found in four fifths of the time, the remaining fifth is forecast with the least
-        absolute error; no effects at all, if that is best. The ratio is that of these forecasts.
+        deviation, a part :math:`v / (v + \lambda)` is kept. Each series has that :math:`\lambda`,
+        and those factors, by which, found in four fifths of the time, the remaining fifth is
+        forecast with the least absolute error; no effects at all, if that is best. The ratio is
+        that of these forecasts.
 
         Args:
-            before: residuals of horizons and where they were observed, in the order of time.
-            after: the same of the horizons that follow.
+            read: what is known at the origins, in the order of time; see :meth:`summary`.
+            after: residuals of the horizons that follow, and where they were observed.
             independent: how many horizons are independent; the rest only repeats them.
 
         Returns:
@@ -115,47 +135,86 @@ class CommonFactors(nn.Module):
             of the fifth look no better than those of the future will; None if nothing was fitted.
         """
         self.clear()
-        n, p, d = before[0].shape
-        if independent < LEAST_HORIZONS:
+        n, p, d = after[0].shape
+        seen, most = after[1].flatten(1), self.loadings.shape[1] // 2
+        if independent < LEAST_HORIZONS or not most:
             return None
-        x = self.summary(*before).double()
+        x = read.double()
         mean = x.mean(0)
         x = x - mean
+        y = torch.where(seen, after[0].flatten(1), 0.0)
+        apart = math.ceil(APART * n / independent)
+        kinds = [
+            _Regression(x[:, :width], y, seen, most, apart) for width in (MISSED * d, x.shape[1])
+        ]
+        error, square = (
+            torch.stack(part) for part in zip(*(k.errors() for k in kinds), strict=True)
+        )
+        best = error.view(-1, p, d).sum(1).argmin(0)  # one kind after the other
+        kind, penalty = best // len(PENALTIES), x.new_tensor(PENALTIES)[best % len(PENALTIES)]
+        left = square.view(-1, p, d).gather(0, best.expand(1, p, d))[0]
+        ratio = (left / square[0, 0].view(p, d).clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
+        self.mean.copy_(mean)
+        self.ratio.copy_(torch.where(seen.sum(0).view(p, d) > 1, ratio, 1.0))
+        found = self.effects.new_zeros(FOLDS, *self.effects.shape)
+        for i, regression in enumerate(kinds):
+            width, number = regression.loadings.shape
+            own = slice(i * most, i * most + number)
+            self.loadings[:width, own] = regression.loadings
+            penalties = torch.where(kind == i, penalty, math.inf).repeat(p)
+            for effects, ridge in zip((self.effects, *found), regression.ridges, strict=True):
+                effects[own] = ridge(penalties).view(-1, p, d)
+        return found
+
+
+class _Regression:
+    """Ridge regressions of many columns on the principal components of what is read.
+
+    Args:
+        x: what is read; its mean is 0.
+        y: what is regressed on it; 0 where not observed.
+        seen: where it was observed.
+        most: components at most.
+        apart: rows left out beside those that are forecast.
+
+    Attributes:
+        loadings: components from what is read.
+        ridges: of all rows; then of those beside each fold.
+    """
+
+    def __init__(
+        self,
+        x: Float[Tensor, "n f"],
+        y: Float[Tensor, "n c"],
+        seen: Bool[Tensor, "n c"],
+        most: int,
+        apart: int,
+    ):
         deviation = x.square().mean(0).sqrt()
         scale = deviation.clamp(min=1e-3 * float(deviation.max()) + 1e-12)
         variances, vectors = self._principal(x / scale)
-        if not variances[0] > 0:
-            return None
-        number = min(self.loadings.shape[1], int((variances > LEAST_SHARE * variances[0]).sum()))
-        loadings = vectors[:, :number] / scale.unsqueeze(1)
-        x, seen = x @ loadings, after[1].flatten(1)
-        y = torch.where(seen, after[0].flatten(1), 0.0)
-        whole = _Moments.of(x, y, seen)
-        apart = math.ceil(APART * n / independent)
-        penalties = x.new_tensor(PENALTIES)
-        error, square = (x.new_zeros(len(penalties), p * d) for _ in range(2))
-        ridges = []
+        number = min(most, int((variances > LEAST_SHARE * variances[0]).sum()))
+        self.loadings = vectors[:, :number] / scale.unsqueeze(1)
+        self.x, self.y, self.seen = x @ self.loadings, y, seen
+        whole = _Moments.of(self.x, y, seen)
+        self.ridges, self.folds = [_Ridge(whole)], []
         for fold in range(FOLDS):
-            first, last = fold * n // FOLDS, (fold + 1) * n // FOLDS
+            first, last = fold * len(x) // FOLDS, (fold + 1) * len(x) // FOLDS
             near = slice(max(0, first - apart), last + apart)
-            ridges.append(_Ridge(whole.without(_Moments.of(x[near], y[near], seen[near]))))
-            for i, penalty in enumerate(penalties):
-                left = y[first:last] - x[first:last] @ ridges[-1](penalty)
-                left = torch.where(seen[first:last], left, 0.0)
+            part = _Moments.of(self.x[near], y[near], seen[near])
+            self.ridges.append(_Ridge(whole.without(part)))
+            self.folds.append(slice(first, last))
+
+    def errors(self) -> tuple[Float[Tensor, "l c"], Float[Tensor, "l c"]]:
+        """Sums of absolute and squared errors of the folds' forecasts, by penalty."""
+        error, square = (self.x.new_zeros(len(PENALTIES), self.y.shape[1]) for _ in range(2))
+        for fold, ridge in zip(self.folds, self.ridges[1:], strict=True):
+            for i, penalty in enumerate(self.x.new_tensor(PENALTIES)):
+                left = self.y[fold] - self.x[fold] @ ridge(penalty)
+                left = torch.where(self.seen[fold], left, 0.0)
                 error[i] += left.abs().sum(0)
                 square[i] += left.square().sum(0)
-        best = error.view(-1, p, d).sum(1).argmin(0)
-        penalty = penalties[best].repeat(p)
-        left = square.view(-1, p, d).gather(0, best.expand(1, p, d))[0]
-        ratio = (left / square[0].view(p, d).clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
-        self.mean.copy_(mean)
-        self.loadings[:, :number] = loadings
-        self.effects[:number] = _Ridge(whole)(penalty).view(-1, p, d)
-        self.ratio.copy_(torch.where(seen.sum(0).view(p, d) > 1, ratio, 1.0))
-        found = self.effects.new_zeros(FOLDS, *self.effects.shape)
-        for effects, ridge in zip(found, ridges, strict=True):
-            effects[:number] = ridge(penalty).view(-1, p, d)
-        return found
+        return error, square
 
     @staticmethod
     def _principal(x: Float[Tensor, "n f"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "f k"]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from timediff.network.batch import Batch, Innovations
+from timediff.network.factors import CommonFactors
 from timediff.network.residuals import ResidualNetwork
 from timediff.types import Bool, Float, Tensor
 
@@ -19,6 +20,8 @@ class Pool(NamedTuple):
         e: innovations; likewise.
         observed: where there is one.
         calendar: features of the time stamps.
+        standing: where the series stand at the origin of the last horizon; see
+            :func:`timediff.network.factors.standing`.
     """
 
     scale: Float[Tensor, "b t d"]
@@ -26,11 +29,15 @@ class Pool(NamedTuple):
     e: Float[Tensor, "b t d"]
     observed: Bool[Tensor, "b t d"]
     calendar: Float[Tensor, "b t f"]
+    standing: Float[Tensor, "b d n"]
 
     @classmethod
     def read(cls, network: ResidualNetwork, batches: Iterable[Batch]) -> "Pool":
         """Read these windows."""
-        parts = [(*network.residuals(batch)[1:4], *network.seen(batch)) for batch in batches]
+        parts = [
+            (*network.residuals(batch)[1:4], *network.seen(batch), network.standing(batch)[:, -1])
+            for batch in batches
+        ]
         return cls(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     @torch.no_grad()
@@ -60,9 +67,15 @@ class Pool(NamedTuple):
             See :meth:`CommonFactors.fit`.
         """
         p = network.prediction_length
-        z, observed = (part.unflatten(1, (-1, p)) for part in (self.z, self.observed))
-        before, after = ((z[:, block], observed[:, block]) for block in (-2, -1))
-        return network.factors.fit(before, after, min(len(z), independent / p))
+        after = self.z[:, -p:], self.observed[:, -p:]
+        return network.factors.fit(
+            self._read_by_factors(p), after, min(len(self.z), independent / p)
+        )
+
+    def _read_by_factors(self, p: int) -> Float[Tensor, "b k"]:
+        """What common factors read at the origins of the last horizons; they had read nothing."""
+        before = slice(-2 * p, -p)
+        return CommonFactors.summary(self.z[:, before], self.observed[:, before], self.standing)
 
     def factor_losses(
         self, network: ResidualNetwork, unit: Float[Tensor, " d"]
@@ -74,9 +87,9 @@ class Pool(NamedTuple):
             unit: of each series.
         """
         p = network.prediction_length
-        z, observed = (part.unflatten(1, (-1, p)) for part in (self.z, self.observed))
-        shift = network.factors(z[:, -2], observed[:, -2])
-        z, seen, step = z[:, -1], observed[:, -1].flatten(1), self.scale[:, -p:] / unit
+        shift = network.factors(self._read_by_factors(p))
+        z, seen, step = (part[:, -p:] for part in (self.z, self.observed, self.scale / unit))
+        seen = seen.flatten(1)
         without, having = (
             network.mean_observed(network.score(step * z, step * m, step * s).flatten(1), seen)
             for m, s in (

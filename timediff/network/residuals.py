@@ -19,7 +19,7 @@ from timediff.network.batch import (
 )
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
-from timediff.network.factors import CommonFactors
+from timediff.network.factors import CommonFactors, standing
 from timediff.network.features import NONE, FeatureSizes
 from timediff.network.likelihood import Diffused, observed_residuals
 from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll, out_of_reach
@@ -238,8 +238,10 @@ class ResidualNetwork(TimeGradNetwork):
         forecasts = [self.prior(pick(rows, part)) for part in _parts(b * t // p * d, target.device)]
         loc, scale = (self.by_window(torch.cat(part), b) for part in zip(*forecasts, strict=True))
         if self.factors.any:
-            z = self._residual(target, observed, loc, scale).unflatten(1, (-1, p))[:, :-1]
-            shift = self.factors(z, observed.unflatten(1, (-1, p))[:, :-1]).flatten(1, 2)
+            z = self._residual(target, observed, loc, scale)
+            z, seen = (part.unflatten(1, (-1, p))[:, :-1] for part in (z, observed))
+            read = self.factors.summary(z, seen, self.standing(batch)[:, 1:])
+            shift = self.factors(read).flatten(1, 2)
             number = torch.arange(b * t // p * d, device=loc.device).view(b, -1, d)
             rows = pick(rows, number[:, 1:].flatten())
             target, observed, loc, scale = (part[:, p:] for part in (target, observed, loc, scale))
@@ -254,6 +256,13 @@ class ResidualNetwork(TimeGradNetwork):
             found.append((torch.where(there, (own - mu) / sigma, 0.0), sigma))
         e, spread = (torch.cat(part) for part in zip(*found, strict=True))
         return Residuals(loc, scale, *(self.by_window(part, b) for part in (z, e, spread)))
+
+    def standing(self, batch: Batch) -> Float[Tensor, "b n d k"]:
+        """Where the series stand before each block of windows; see :func:`standing`."""
+        assert batch.rows is not None
+        prior: Any = self.priors[0]
+        found = standing(batch.rows, prior.level)
+        return found.view(len(batch.target), -1, self.target_dim, found.shape[1])
 
     @staticmethod
     def _residual(target: Tensor, observed: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
