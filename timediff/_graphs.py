@@ -9,8 +9,12 @@ from timediff.diffusion import ConditionalDiffusion, Denoiser
 from timediff.diffusion.denoisers import WaveNet
 from timediff.diffusion.denoisers.base import step_embedding
 from timediff.errors import OptionError
-from timediff.network import Dynamics, Encoder, ResidualNetwork, Rows, TimeGradNetwork
+from timediff.network import Dynamics, Encoder, LevelNetwork, ResidualNetwork, Rows, TimeGradNetwork
+from timediff.network.batch import RowFeatures, Static
 from timediff.network.dynamics import ORDER
+from timediff.network.features import StaticFeatures
+from timediff.seasonality import num_calendar
+from timediff.windows import WindowSpec
 
 FEW = 3  # of whatever an axis of any length holds, while tracing
 
@@ -31,17 +35,81 @@ class Graph(NamedTuple):
     outputs: list[str]
 
 
-class Prior(nn.Module):
-    """Location and scale of single series."""
+FEATURES = {  # of rows, and what the runner calls them
+    "recent": "known_recent",
+    "seasonal": "known_seasonal",
+    "profile": "known_profile",
+    "past": "known_past",
+    "horizon": "known_horizon",
+    "lagged": "past_recent",
+}
 
-    def __init__(self, network: ResidualNetwork):
+
+def named_static(static: Static) -> dict[str, Tensor]:
+    """Features that do not change, by name; those of width 0 are left out."""
+    return {name: part for name, part in static._asdict().items() if part.shape[-1]}
+
+
+def named_rows(rows: Rows) -> dict[str, Tensor]:
+    """The parts of rows by the names that the runner has for them; see :data:`FEATURES`."""
+    found = {name: part for name, part in rows._asdict().items() if isinstance(part, Tensor)}
+    if rows.features is None:
+        return found
+    parts = {own: getattr(rows.features, name) for name, own in FEATURES.items()}
+    found |= {own: part for own, part in parts.items() if part.shape[-1]}
+    return found | named_static(rows.features.static)
+
+
+class Prior(nn.Module):
+    """Location and scale of single series.
+
+    Args:
+        network: the network.
+        example: rows such as it will be given.
+    """
+
+    def __init__(self, network: ResidualNetwork, example: Rows):
         super().__init__()
-        self.priors = network.priors
+        self.priors, self.example = network.priors, example
+        self.names = list(named_rows(example))
 
     def forward(self, *rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of rows ``[r, ...]``."""
-        parts = Rows(*rows)  # type: ignore[arg-type] # which has no features
+        given = dict(zip(self.names, rows, strict=True))
+        features = self.example.features
+        if features is not None:
+            size = given["unit"].shape[:1]
+
+            def part(name: str, example: Tensor) -> Tensor:
+                """What was given, or nothing as wide as is expected."""
+                return given.pop(name, example.new_zeros(*size, *example.shape[1:]))
+
+            static = Static(**{n: part(n, x) for n, x in features.static._asdict().items()})
+            own = {name: part(FEATURES[name], getattr(features, name)) for name in FEATURES}
+            features = RowFeatures(static=static, **own)
+        parts = Rows(features=features, **given)
         return ResidualNetwork._mean([member(parts) for member in self.priors])
+
+
+class Embed(nn.Module):
+    """Features that do not change, with their categories embedded.
+
+    Args:
+        static: embeds them.
+        example: such as it will be given.
+    """
+
+    def __init__(self, static: StaticFeatures, example: Static):
+        super().__init__()
+        self.static, self.example = static, example
+        self.names = list(named_static(example))
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Of rows ``[r, ...]``."""
+        given = dict(zip(self.names, parts, strict=True))
+        size = parts[0].shape[:1]
+        empty = {n: x.new_zeros(*size, 0) for n, x in self.example._asdict().items()}
+        return self.static(Static(**{**empty, **given}))
 
 
 class Context(nn.Module):
@@ -150,32 +218,51 @@ def shared_graphs(network: TimeGradNetwork) -> dict[str, Graph]:
     }
 
 
-def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]:
-    """What a network with a prior has besides.
+def _static(spec: WindowSpec) -> Static:
+    """Features that do not change, of a few rows."""
+    f = spec.features
+    return Static(
+        real=torch.randn(FEW, f.real.size),
+        category=torch.zeros(FEW, f.category.size, dtype=torch.long),
+    )
 
-    Args:
-        network: the network.
-        calendar: number of calendar features.
-    """
-    prior: Any = network.priors[0]
-    p = network.prediction_length
-    lookback = prior.spans[-1] + 1
-    profiles = prior.means - 3
-    own = prior.anchors - prior.means
-    seasonal = own - (own > 1)  # more than one value has a mean beside it
-    r = FEW
+
+def level_graphs(network: LevelNetwork, spec: WindowSpec) -> dict[str, Graph]:
+    """What a network of levels has besides."""
+    example = _static(spec)
+    inputs = named_static(example)
+    if not inputs:
+        return {}
+    axes = {name: {0: "r"} for name in inputs}
+    return {"static": Graph(Embed(network.static, example), inputs, axes, ["embedded"])}
+
+
+def residual_graphs(network: ResidualNetwork, spec: WindowSpec) -> dict[str, Graph]:
+    """What a network with a prior has besides."""
+    p, r = network.prediction_length, FEW
+    lookback, seasonal, profiles = spec.lookback, len(spec.seasonal), len(spec.profiles)
+    known, past_only = spec.features.known.size, spec.features.past.size
+    features = RowFeatures(
+        recent=torch.randn(r, lookback, known),
+        seasonal=torch.randn(r, p, seasonal, known),
+        profile=torch.randn(r, p, profiles, known),
+        past=torch.randn(r, known),
+        horizon=torch.randn(r, p, known),
+        lagged=torch.randn(r, spec.feature_steps, past_only),
+        static=_static(spec),
+    )
     rows = Rows(
         recent=torch.randn(r, lookback),
         seasonal=torch.randn(r, p, seasonal),
         profile=torch.randn(r, p, profiles),
         past=torch.randn(r),
-        calendar=torch.randn(r, p, calendar),
+        calendar=torch.randn(r, p, num_calendar(spec.freq, spec.yearly) + known),
         series=torch.zeros(r, dtype=torch.long),
         unit=torch.ones(r),
         change=torch.ones(r),
         scale=torch.ones(r),
+        features=features if spec.features else None,
     )
-    given = {name: part for name, part in rows._asdict().items() if part is not None}
     context = {"series": rows.series, "calendar": rows.calendar}
     step = {
         "past": torch.randn(r, ORDER),
@@ -194,7 +281,7 @@ def residual_graphs(network: ResidualNetwork, calendar: int) -> dict[str, Graph]
     }
     return {
         "filter": graph(Filter(network.dynamics), past, ["filtered_loc", "filtered_scale"]),
-        "prior": graph(Prior(network), given, ["loc", "prior_scale"]),
+        "prior": graph(Prior(network, rows), named_rows(rows), ["loc", "prior_scale"]),
         "context": graph(Context(network.dynamics), context, ["context"]),
         "dynamics": graph(network.dynamics, step, ["loc", "residual_scale"]),
     }

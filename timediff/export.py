@@ -1,6 +1,6 @@
 """A trained model for places without torch: ONNX files, or programs of ``torch.export``.
 
-The folder holds the networks, the constants, a manifest, and a runner of three files that
+The folder holds the networks, the constants, a manifest, and a runner of a few files that
 needs numpy and onnxruntime alone; see ``docs/export.md``.
 """
 
@@ -28,20 +28,31 @@ from timediff import runner
 from timediff._calendars import calendar_of, named
 from timediff._chain import record
 from timediff._frequency import period, period_alias
-from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
+from timediff._graphs import (
+    Graph,
+    level_graphs,
+    named_rows,
+    named_static,
+    residual_graphs,
+    shared_graphs,
+    state_shape,
+)
 from timediff.diffusion.denoisers import LearnedVariance
 from timediff.errors import OptionError, SavedModelError, TimediffError
+from timediff.feature_spec import Numbers
+from timediff.features import ATTRIBUTES, CATEGORY
 from timediff.forecaster import Forecaster
 from timediff.histories import aligned
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import read
 from timediff.saving import encode
-from timediff.seasonality import calendar_periods, num_calendar, steps_of
+from timediff.seasonality import calendar_periods, steps_of
 from timediff.windows import WindowSpec
 
 MANIFEST, CONSTANTS = "manifest.json", "constants.npz"
 TOLERANCE = 1e-4  # of the paths of the check, in deviations of the series
+OF_SERIES = ("unit", "change", "deviation", "real", "category")  # the same for all blocks
 Model = Forecaster | TimeGradPredictor
 Writer = Callable[[Graph, Path], None]
 
@@ -116,15 +127,18 @@ def _arrays(batch: Batch) -> dict[str, np.ndarray]:
     whole = {"target": batch.target, "observed": batch.observed, "calendar": batch.calendar}
     own = {"floor": batch.floor[:, 0], "whole": batch.whole[:, 0]}
     arrays = {name: part[0].cpu().numpy() for name, part in (whole | own).items()}
-    rows, (_, _, d) = batch.rows, batch.target.shape
-    if rows is None:
+    if batch.rows is None:
         level = {"lags": batch.lags[0], "loc": batch.loc[0, 0], "scale": batch.scale[0, 0]}
+        if batch.static is not None:
+            level |= {name: part[0] for name, part in named_static(batch.static).items()}
         return arrays | {name: part.cpu().numpy() for name, part in level.items()}
-    split = {name: getattr(rows, name) for name in ("recent", "seasonal", "profile", "past")}
-    blocks = len(rows.unit) // d
-    arrays |= {n: part.unflatten(0, (blocks, d)).cpu().numpy() for n, part in split.items()}
-    same = {"unit": rows.unit, "change": rows.change, "deviation": rows.scale}
-    return arrays | {name: part[:d].cpu().numpy() for name, part in same.items()}
+    rows, d = named_rows(batch.rows), batch.target.shape[2]
+    for own in ("calendar", "series"):  # the runner makes these itself
+        del rows[own]
+    rows["deviation"] = rows.pop("scale")
+    same = {name: part[:d] for name, part in rows.items() if name in OF_SERIES}
+    split = {n: part.unflatten(0, (-1, d)) for n, part in rows.items() if n not in OF_SERIES}
+    return arrays | {name: part.cpu().numpy() for name, part in (split | same).items()}
 
 
 def _predictor(model: Model) -> TimeGradPredictor:
@@ -138,8 +152,6 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} is there already: give overwrite=True to replace it")
         if not (folder / MANIFEST).is_file():
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
-    if predictor.spec.features:
-        raise OptionError("a model with features cannot be exported: train one without")
     if calendar_of(predictor.spec.freq) is not None:
         raise OptionError(
             f"a model of the calendar {named(predictor.spec.freq)!r} cannot be exported: the "
@@ -172,7 +184,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
         np.savez(new / CONSTANTS, **_constants(plain.network))  # type: ignore[arg-type]
-        for name in ("runner", "runner_parts", "history"):
+        for name in ("runner", *runner.BESIDE):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)
         manifest["difference"] = _check(plain, new)
@@ -186,9 +198,9 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
 def _graphs(network: TimeGradNetwork, spec: WindowSpec) -> dict[str, Graph]:
     graphs = shared_graphs(network)
     if type(network) is ResidualNetwork:
-        return graphs | residual_graphs(network, num_calendar(spec.freq, spec.yearly))
+        return graphs | residual_graphs(network, spec)
     if type(network) is LevelNetwork:
-        return graphs
+        return graphs | level_graphs(network, spec)
     raise OptionError(f"a {type(network).__name__} cannot be exported")
 
 
@@ -214,7 +226,9 @@ def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
             "pad": spec.pad,
             "reach": spec.reach,
             "before": spec.before,
+            "feature_steps": spec.feature_steps,
         },
+        "features": spec.features.to_json(),
         "calendar": {
             "kind": unit,
             "multiple": multiple,
@@ -265,9 +279,11 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
     values = (values + values.cumsum(0) / length**0.5).astype(np.float32)
     values[-3:-1, 0] = np.nan
     start = period("2024-01-01", period_alias(spec.freq))
-    (forecast,) = predictor.predict([{"start": start, "target": values.T}], 4, seed=0)
+    features = _random_features(spec, *values.shape)
+    entry = {"start": start, "target": values.T, **_fields(features, spec)}
+    (forecast,) = predictor.predict([entry], 4, seed=0)
     ours = forecast.samples
-    theirs = runner.Runner(folder).predict(values, start.start_time, 4, seed=0)
+    theirs = runner.Runner(folder).predict(values, start.start_time, 4, seed=0, **features)
     scale = np.nanstd(values, axis=0)
     difference = float(np.abs((ours - theirs) / scale).max())
     if not difference < TOLERANCE:
@@ -276,6 +292,35 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
             "part that the runner does not know"
         )
     return difference
+
+
+def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, np.ndarray]:
+    """Features for the runner, some of the past missing."""
+    rng, f, found = np.random.default_rng(1), spec.features, {}
+    steps = {"known": (length + spec.prediction_length,), "past": (length,), "real": ()}
+    for kind, before in steps.items():
+        field: Numbers = getattr(f, kind)
+        if field.size:
+            x = rng.standard_normal((*before, dim if field.own else 1, field.size))
+            x = x * np.array(field.scale) + np.array(field.loc)
+            x[: length // 3 if before else 0, 0] = np.nan
+            found[kind] = x if field.own else x[..., 0, :]
+    if f.category.size:
+        rows = range(dim if f.category.own else 1)
+        labels = [[known[int(rng.integers(len(known)))] for known in f.category.labels] for _ in rows]
+        found["category"] = np.array(labels, dtype=object)[... if f.category.own else 0]
+    return found
+
+
+def _fields(features: dict[str, np.ndarray], spec: WindowSpec) -> dict[str, Any]:
+    """The same as fields of an entry."""
+    names = {kind: name for name, kind in ATTRIBUTES.items()}
+    given = {names[kind]: x.T for kind, x in features.items()}
+    labels = spec.features.category.labels
+    if CATEGORY in given:
+        codes = zip(given[CATEGORY], labels, strict=True)
+        given[CATEGORY] = np.array([np.vectorize(known.index)(row) for row, known in codes])
+    return {**given, "info": {"features": {"categories": labels}}}
 
 
 def _write(manifest: dict[str, Any], folder: Path) -> None:

@@ -1,8 +1,7 @@
 """Draws paths of an exported model with numpy and onnxruntime alone.
 
-This file, ``runner_parts.py`` and ``history.py`` beside it and an exported folder are all that is
-needed: nothing of timediff is imported, and no torch. ``timediff.export_onnx`` puts the three files
-into the folder.
+This file, those named in ``BESIDE`` and an exported folder are all that is needed: nothing of
+timediff is imported, and no torch. ``timediff.export_onnx`` puts the files into the folder.
 
 >>> from runner import Runner
 >>> paths = Runner("folder").predict(values, "2024-03-01T00:00", num_samples=100, seed=0)
@@ -17,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 4  # of the manifest
+FORMAT = 5  # of the manifest
+BESIDE = ("runner_parts", "runner_features", "history")  # files that lie beside this one
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -65,6 +65,7 @@ class Runner:
         num_samples: int = 100,
         seed: int = 0,
         position: int = 0,
+        **features: Any,
     ) -> np.ndarray:
         """Joint paths of the steps after the end of a history.
 
@@ -75,14 +76,20 @@ class Runner:
             num_samples: S.
             seed: the same as in timediff gives the same paths, up to rounding.
             position: of the entry in its dataset; 0 for a single one.
+            features: those that the model was trained with, in the order of
+                ``manifest["features"]``, with the axis D where each series has its own:
+                ``known=(T + P, F)`` or ``(T + P, D, F)``, known ahead; ``past=(T, F)`` or
+                ``(T, D, F)``, of the past only; ``real=(F,)`` or ``(D, F)``, numbers that do not
+                change; ``category=(F,)`` or ``(D, F)``, labels that do not. NaN where a known one
+                is missing in the past, or one of the past.
 
         Returns:
             ``(S, P, D)``, in the units of the data.
 
         Raises:
-            ValueError: the values do not fit the model.
+            ValueError: the values do not fit the model, or a feature does not, or is missing.
         """
-        return self.sample(self.window(values, start), num_samples, seed, position)
+        return self.sample(self.window(values, start, **features), num_samples, seed, position)
 
     def sample(
         self,
@@ -123,16 +130,19 @@ class Runner:
 
     # -- the window --------------------------------------------------------------------------
 
-    def window(self, values: np.ndarray, start: Any) -> Arrays:
+    def window(self, values: np.ndarray, start: Any, **features: Any) -> Arrays:
         """What the model reads of a history; ``timediff.export.windows`` makes the same.
 
         Args:
             values: see :meth:`predict`.
             start: see :meth:`predict`.
+            features: see :meth:`predict`.
 
         Returns:
             ``target, observed, calendar, floor, whole, shift``; and ``lags, loc, scale``, or with a
-            prior ``recent, seasonal, profile, past, unit, change, deviation``.
+            prior ``recent, seasonal, profile, past, unit, change, deviation``. Of features ``real``
+            and ``category``, and with a prior ``known_recent, known_seasonal, known_profile,
+            known_past, known_horizon, past_recent``; what changes is in ``calendar``, too.
         """
         exact = np.asarray(values)
         exact = exact if exact.dtype == np.float32 else exact.astype(np.float64)
@@ -144,6 +154,7 @@ class Runner:
         if np.isinf(x).any() or np.isnan(x).all():
             raise ValueError("a value is infinite, or there is no observation at all")
         m, c, p = self.manifest["window"], self.first, self.horizon
+        given = _features.read(features, self.manifest["features"], self.dim, len(x), p)
         skipped = max(0, len(x) - m["reach"])
         length = m["pad"] + len(x) - skipped + p
         padded = np.pad(x, ((m["pad"], p), (0, 0)), constant_values=np.nan)
@@ -153,13 +164,26 @@ class Runner:
         stamps = _parts.calendar(
             start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"]
         )
-        window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
+        tables = {
+            kind: _history.fill_features(given[kind], m["pad"], m["pad"] + len(x) + p)
+            for kind in ("known", "past")
+            if kind in given
+        }
+        kept = {kind: table[skipped:] for kind, table in tables.items()}
+        stamps = [stamps, _features.joint(kept, steps, length - p, self.is_residual)]
+        window = {"target": filled[steps], "observed": observed[steps]}
+        window["calendar"] = np.concatenate(stamps, axis=1)
+        for kind in ("real", "category"):
+            if kind in given:
+                window[kind] = np.broadcast_to(given[kind], (self.dim, given[kind].shape[1]))
         zero = (0.0 - offset).astype("f4")
         window["floor"] = np.where((x < zero).any(0), -np.inf, zero)
         window["shift"] = np.where(np.isnan(x).all(0), np.nan, offset)
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
         if self.is_residual:
-            return window | self._pasts(x, filled)
+            if "known" in tables:
+                kept |= self._feature_means(tables["known"], len(x))
+            return window | self._pasts(x, filled, kept)
         whole = m["scale_window"] == "series"
         known = x if whole else np.where(window["observed"], window["target"], np.nan)[:c]
         loc, scale = _parts.scaling(m["scaling"], known)
@@ -169,11 +193,26 @@ class Runner:
             "scale": scale,
         }
 
-    def _pasts(self, x: np.ndarray, filled: np.ndarray) -> Arrays:
+    def _feature_means(self, known: np.ndarray, length: int) -> Arrays:
+        """Long means of what is known ahead, from the first origin on; see ``FeatureStore``."""
+        own = known.shape[1:]
+        past = known[self.manifest["window"]["pad"] :][:length].reshape(length, -1)
+        mean, profile = self._long_means(past)
+        return {
+            "mean": mean.reshape(-1, *own),
+            "profile": profile.reshape(len(profile), *own, profile.shape[2]),
+        }
+
+    def _long_means(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = self.horizon
+        spec = types.SimpleNamespace(**self.manifest["window"], prediction_length=p)
+        means: tuple[np.ndarray, np.ndarray] = _history.long_means(x, spec, len(x) - self.first, p)
+        return means
+
+    def _pasts(self, x: np.ndarray, filled: np.ndarray, features: Arrays) -> Arrays:
         """What the prior reads, for every block of one horizon and every series."""
         m, p, length = self.manifest["window"], self.horizon, len(filled)
-        spec = types.SimpleNamespace(**m, prediction_length=p)
-        past, profile = _history.long_means(x, spec, len(x) - self.first, p)
+        past, profile = self._long_means(x)
         origin = np.arange(length - p - self.first, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
@@ -187,6 +226,7 @@ class Runner:
             "unit": unit,
             "change": change,
             "deviation": deviation,
+            **_features.pasts(features, origin, m, self.dim, p),
         }
 
     # -- a prior, and the diffusion of what it leaves open -------------------------------------
@@ -206,13 +246,18 @@ class Runner:
         def by_window(x: np.ndarray) -> np.ndarray:
             return flat(x.reshape(-1, d, p).swapaxes(1, 2))
 
-        stamps = (
-            window["calendar"].reshape(blocks, p, window["calendar"].shape[1]).repeat(d, axis=0)
-        )
+        stamps = window["calendar"][:, : 2 * len(self.manifest["calendar"]["fields"])]
+        stamps = stamps.reshape(blocks, p, stamps.shape[1]).repeat(d, axis=0)
         series = np.tile(np.arange(d), blocks)
         names = {"unit": "unit", "change": "change", "scale": "deviation"}
         rows = {name: flat(window[name]) for name in ("recent", "seasonal", "profile")}
+        rows |= {name: flat(window[name]) for name in _features.PASTS if name in window}
+        if "known_horizon" in rows:
+            stamps = np.concatenate([stamps, _features.soften(rows["known_horizon"])], axis=-1)
         rows |= {name: np.tile(window[own], blocks) for name, own in names.items()}
+        for name in ("real", "category"):
+            if name in window:
+                rows[name] = np.tile(window[name], (blocks, 1))
         rows |= {"past": window["past"].ravel(), "calendar": stamps, "series": series}
         loc, scale = self.graphs["prior"](rows)
         (contexts,) = self.graphs["context"]({"series": series, "calendar": stamps})
@@ -257,7 +302,7 @@ class Runner:
         last = np.where(observed & (count == total), z, 0.0).sum(1)
         mean = z.sum(1) / total[:, 0].clip(min=1)
         x = np.concatenate([last.reshape(-1, d), mean.reshape(-1, d)], axis=1)
-        x = (x / np.sqrt(1 + np.abs(x))).astype("f4")
+        x = _features.soften(x).astype("f4")
         shift = (x - k["factor_mean"]) @ k["loadings"] @ k["effects"].reshape(-1, p * d)
         shift = shift.reshape(-1, p, d).swapaxes(1, 2).reshape(-1, p)
         ratio = np.tile(k["ratio"].T, (len(shift) // d, 1))
@@ -344,10 +389,14 @@ class Runner:
         lags = ((window["lags"] - loc) / scale).astype("f4")
         seen = window["observed"][:c]
         x = np.where(seen, (window["target"][:c] - loc) / scale, 0.0)
-        state = self._read(self._level_inputs(lags[:c], window["calendar"][:c]))
+        stamps = window["calendar"]
+        if "static" in self.graphs:
+            (static,) = self.graphs["static"](window)
+            stamps = np.concatenate([stamps, np.tile(static.ravel(), (len(stamps), 1))], axis=1)
+        state = self._read(self._level_inputs(lags[:c], stamps[:c]))
         count = seen.sum(0).clip(min=1)
         mean = x.sum(0) / count
-        past = {"calendar": window["calendar"][c:], "lags": lags[c:], "loc": loc, "scale": scale}
+        past = {"calendar": stamps[c:], "lags": lags[c:], "loc": loc, "scale": scale}
         past |= {f"state{i}": part for i, part in enumerate(state)}
         if self.manifest["start"] == "standard":
             return past
@@ -463,4 +512,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_history, _parts = _beside("history"), _beside("runner_parts")
+_parts, _features, _history = map(_beside, BESIDE)
