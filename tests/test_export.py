@@ -428,7 +428,9 @@ def test_features_that_do_not_fit_are_errors():
 
     with pytest.raises(ValueError, match=r"give known of the shape \(46, 3, 2\), .*'load', 'wind'"):
         window(known=None)
-    with pytest.raises(ValueError, match=r"past of the shape \(40, 1\); real of the shape \(3, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"past of the shape \(40, 1\); real of the shape \(3, 1\)"
+    ):
         window(past=None, real=None)
     with pytest.raises(ValueError, match=r"known has the shape \(45, 3, 2\): give .*\(46, 3, 2\)"):
         window(known=given["known"][:-1])
@@ -441,7 +443,9 @@ def test_features_that_do_not_fit_are_errors():
         window(past=np.full((40, 1), np.inf))
     with pytest.raises(ValueError, match="real is nan"):
         window(real=np.full((3, 1), np.nan))
-    with pytest.raises(ValueError, match=r"category 'east' was not in the training data: \['north'"):
+    with pytest.raises(
+        ValueError, match=r"category 'east' was not in the training data: \['north'"
+    ):
         window(category=np.array([["east", 1]] * 3, object))
     with pytest.raises(ValueError, match="no features 'price': it reads known, past, real"):
         window(price=np.zeros(3))

@@ -307,7 +307,9 @@ def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, np.nd
             found[kind] = x if field.own else x[..., 0, :]
     if f.category.size:
         rows = range(dim if f.category.own else 1)
-        labels = [[known[int(rng.integers(len(known)))] for known in f.category.labels] for _ in rows]
+        labels = [
+            [known[int(rng.integers(len(known)))] for known in f.category.labels] for _ in rows
+        ]
         found["category"] = np.array(labels, dtype=object)[... if f.category.own else 0]
     return found
 
