@@ -26,7 +26,7 @@ from timediff import (
 from timediff._chain import record
 from timediff._frequency import period
 from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
-from timediff.diffusion.denoisers import MLP
+from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.diffusion.schedule import linear
@@ -181,6 +181,13 @@ class Half(Denoiser):
         return torch.tanh(x) * k / 10 + condition
 
 
+class Share(LearnedVariance):
+    """The second network says the share itself."""
+
+    def fraction(self, x, k, condition):
+        return self.variance.denoise(x, k, condition.variance)
+
+
 @pytest.mark.parametrize("parameterization", list(PARAMETERIZATIONS))
 @pytest.mark.parametrize(
     ("sampler", "options"),
@@ -189,11 +196,13 @@ class Half(Denoiser):
         ("dpm_solver", {"order": 3, "steps": 7, "spacing": "logsnr"}),
         ("ddim", {"eta": 0.5, "steps": 5}),
         ("ddpm", {"variance": "interpolated"}),
+        ("ddpm", {"variance": "learned"}),
         ("adams", {"steps": 1}),
     ],
 )
 def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
-    model = ConditionalDiffusion(Half(), linear(12, beta_end=0.3), parameterization)
+    denoiser = Share(Half(), Half()) if options.get("variance") == "learned" else Half()
+    model = ConditionalDiffusion(denoiser, linear(12, beta_end=0.3), parameterization)
     built = SAMPLERS.build(sampler, **options)
     chain = json.loads(json.dumps(record(built, model)))
     noise = np.random.default_rng(0).standard_normal((40, 5, 3)).astype("f4")
@@ -206,7 +215,8 @@ def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
 
     made = runner.Runner.__new__(runner.Runner)
     made.manifest = {"chain": chain}
-    made.graphs = {"condition": lambda inputs: [inputs["h"]], "denoiser": denoise}
+    made.graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
+    made.graphs |= {"denoiser": denoise, "variance": denoise}
     theirs = made._chain(h, iter(noise).__next__, mean, variance)
     draws = map(torch.from_numpy, noise)
     start = Start(torch.from_numpy(mean), torch.from_numpy(variance))
@@ -307,6 +317,13 @@ def test_programs_draw_what_the_predictor_draws(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_learned_variance_that_is_not_drawn_with_is_left_out(tmp_path):
+    predictor = random_predictor(variance_weight=0.1)
+    folder = export.export_programs(predictor, tmp_path / "model")
+    check(predictor, folder, history())
+    assert not (folder / "variance.pt2").exists()
+
+
 PUBLISHED = {
     "cell": "lstm",
     "num_layers": 2,
@@ -347,11 +364,20 @@ def test_programs_read_features_too(tmp_path):
         (LEVEL, PUBLISHED),
         (LEVEL, {"start": "context", "embedding_dim": 0}),
         (
+            PLAIN,
+            {
+                "variance_weight": 0.1,
+                "sampler": "ddpm",
+                "steps": None,
+                "sampler_options": {"variance": "learned"},
+            },
+        ),
+        (
             WindowSpec("Y", 6, 12, None, lookback=2),  # nothing but the last values
             {"cell": "lstm", "denoiser": "wavenet", "denoiser_options": {"layers": 2}},
         ),
     ],
-    ids=["residual", "published", "level", "years"],
+    ids=["residual", "published", "level", "learned", "years"],
 )
 def test_every_kind_of_network(write, spec, options, tmp_path):
     if write is export.export_onnx:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from timediff.diffusion import ConditionalDiffusion, Denoiser
-from timediff.diffusion.denoisers import WaveNet
+from timediff.diffusion.denoisers import LearnedVariance, WaveNet
 from timediff.diffusion.denoisers.base import step_embedding
+from timediff.diffusion.denoisers.variance import BothConditions
 from timediff.errors import OptionError
 from timediff.network import Dynamics, Encoder, LevelNetwork, ResidualNetwork, Rows, TimeGradNetwork
 from timediff.network.batch import RowFeatures, Static
@@ -151,32 +152,44 @@ class Encode(nn.Module):
 
 
 class Condition(nn.Module):
-    """The denoiser's part of the condition alone."""
+    """What depends on the condition alone, of one or more denoisers."""
 
-    def __init__(self, denoiser: Denoiser):
+    def __init__(self, *denoisers: Denoiser):
         super().__init__()
-        self.denoiser = denoiser
+        self.denoisers = nn.ModuleList(denoisers)
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor) -> tuple[Tensor, ...]:
         """Of conditions ``[n, h]``."""
-        return self.denoiser.condition(h)
+        return tuple(net.condition(h) for net in self.denoisers)  # type: ignore[operator]
 
 
 class Denoise(nn.Module):
     """The prediction at one step for all rows."""
 
-    def __init__(self, diffusion: ConditionalDiffusion):
+    def __init__(self, diffusion: ConditionalDiffusion, denoiser: Denoiser):
         super().__init__()
-        self.diffusion = diffusion
+        self.diffusion, self.denoiser = diffusion, denoiser
 
     def forward(self, x: Tensor, k: Tensor, condition: Tensor) -> Tensor:
         """Of vectors ``[n, d]``, a step ``[1]`` and what :class:`Condition` says."""
-        net = self.diffusion.denoiser
+        net = self.denoiser
         if not isinstance(net, WaveNet):
-            return self.diffusion.output(x, k, condition)
+            return self.diffusion.with_marginal(net.denoise(x, k, condition), x, k)
         # it goes on in parts of so many rows, which is of no use where their number is open
         embedding = net.step(step_embedding(k - 1, net.frequencies, 4.0, x.dtype))
         return self.diffusion.with_marginal(net._denoise(x, condition, embedding), x, k)
+
+
+class Fraction(nn.Module):
+    """The share of the larger variance that was learned for a step."""
+
+    def __init__(self, denoiser: LearnedVariance):
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x: Tensor, k: Tensor, condition: Tensor) -> Tensor:
+        """As :class:`Denoise`, of the variance's own condition."""
+        return self.denoiser.fraction(x, k, BothConditions(None, condition))
 
 
 def state_shape(network: TimeGradNetwork) -> tuple[int, int]:
@@ -185,9 +198,16 @@ def state_shape(network: TimeGradNetwork) -> tuple[int, int]:
     return rnn.num_layers, rnn.hidden_size
 
 
-def shared_graphs(network: TimeGradNetwork) -> dict[str, Graph]:
-    """What every network has."""
-    encoder, denoiser = network.encoder, network.diffusion.denoiser
+def shared_graphs(network: TimeGradNetwork, variance: bool) -> dict[str, Graph]:
+    """What every network has.
+
+    Args:
+        network: the network.
+        variance: whether the sampler asks for a learned variance.
+    """
+    encoder, denoiser, learned = network.encoder, network.diffusion.denoiser, None
+    if isinstance(denoiser, LearnedVariance):
+        learned, denoiser = denoiser if variance else None, denoiser.denoiser
     layers, width = state_shape(network)
     u = torch.randn(FEW, encoder.rnn.input_size)
     encode = Encode(encoder)
@@ -201,18 +221,30 @@ def shared_graphs(network: TimeGradNetwork) -> dict[str, Graph]:
             f"{type(condition).__name__}, not a tensor"
         )
     row, k = {0: "n"}, torch.tensor([1])
-    return {
+    axes = {"x": row, "k": {}, "condition": row}
+    of_variance = {}
+    if learned is not None:
+        other: Any = learned.variance.condition(h).detach()
+        inputs = {"x": x, "k": k, "condition": other}
+        of_variance = {"variance": Graph(Fraction(learned), inputs, axes, ["share"])}
+    both = [denoiser] if learned is None else [denoiser, learned.variance]
+    return of_variance | {
         "encoder": Graph(
             encode,
             {"u": u, **state},
             {"u": {0: "b"}, **{name: {1: "b"} for name in state}},
             ["h", *(f"{name}_after" for name in state)],
         ),
-        "condition": Graph(Condition(denoiser), {"h": h}, {"h": row}, ["condition_of_h"]),
+        "condition": Graph(
+            Condition(*both),
+            {"h": h},
+            {"h": row},
+            ["condition_of_h", "condition_of_variance"][: len(both)],
+        ),
         "denoiser": Graph(
-            Denoise(network.diffusion),
+            Denoise(network.diffusion, denoiser),
             {"x": x, "k": k, "condition": condition},
-            {"x": row, "k": {}, "condition": row},
+            axes,
             ["prediction"],
         ),
     }

@@ -37,7 +37,6 @@ from timediff._graphs import (
     shared_graphs,
     state_shape,
 )
-from timediff.diffusion.denoisers import LearnedVariance
 from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.feature_spec import Numbers
 from timediff.features import ATTRIBUTES, CATEGORY
@@ -157,19 +156,15 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             f"a model of the calendar {named(predictor.spec.freq)!r} cannot be exported: the "
             "runner knows no open days; train one of a frequency with periods, such as 'B'"
         )
-    if isinstance(predictor.network.diffusion.denoiser, LearnedVariance):
-        raise OptionError(
-            "a model that has learned a variance cannot be exported: train one without "
-            "variance_weight"
-        )
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,
         predictor.columns,
         "cpu",
     )
-    graphs = _graphs(plain.network, plain.spec)
     manifest = _manifest(plain, runtime)
+    learned = any(kind == "learned" for kind, *_ in manifest["chain"]["program"])
+    graphs = _graphs(plain.network, plain.spec, learned)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
@@ -195,8 +190,8 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
     return folder
 
 
-def _graphs(network: TimeGradNetwork, spec: WindowSpec) -> dict[str, Graph]:
-    graphs = shared_graphs(network)
+def _graphs(network: TimeGradNetwork, spec: WindowSpec, learned: bool) -> dict[str, Graph]:
+    graphs = shared_graphs(network, learned)
     if type(network) is ResidualNetwork:
         return graphs | residual_graphs(network, spec)
     if type(network) is LevelNetwork:

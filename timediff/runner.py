@@ -443,7 +443,7 @@ class Runner:
 
     def _chain(self, h: np.ndarray, noise: Noise, mean: Any = 0.0, variance: Any = 1.0) -> Any:
         """The reverse chain: sums of earlier vectors, noise, and what the network predicts."""
-        (condition,) = self.graphs["condition"]({"h": h})
+        conditions = self.graphs["condition"]({"h": h})  # of the denoiser, and of the variance
         chain = self.manifest["chain"]
         alpha, sigma = np.float32(chain["alpha"]), np.float32(chain["sigma"])
         spread = np.sqrt(alpha**2 * np.float32(variance) + sigma**2)
@@ -453,10 +453,16 @@ class Runner:
                 known[number] = noise()
             elif kind == "sum":
                 known[number] = sum(np.float32(weight) * known[i] for i, weight in detail)
-            else:  # the network's prediction for a vector at a step
-                i, k = detail
-                inputs = {"x": known[i], "k": np.array([k]), "condition": condition}
-                (known[number],) = self.graphs["denoiser"](inputs)
+            else:  # what a network says of a vector at a step: a prediction, or a variance
+                i, k, *variances = detail
+                inputs = {"x": known[i], "k": np.array([k]), "condition": conditions[0]}
+                if kind == "learned":
+                    inputs["condition"] = conditions[1]
+                    (share,) = self.graphs["variance"](inputs)
+                    small, large = np.float32(variances)
+                    known[number] = np.sqrt(small ** (1 - share) * large**share) * noise()
+                else:
+                    (known[number],) = self.graphs["denoiser"](inputs)
             for i in last:  # not used any more
                 del known[i]
         return known[len(chain["program"])]
