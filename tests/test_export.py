@@ -14,8 +14,10 @@ import torch
 
 from tests.conftest import series
 from timediff import (
+    Forecaster,
     OptionError,
     Options,
+    Recalibration,
     SavedModelError,
     TimediffError,
     TimeGradPredictor,
@@ -423,6 +425,29 @@ def test_other_folders_are_left_alone(tmp_path):
     with pytest.raises(SavedModelError, match="left alone"):
         export.export_programs(random_predictor(), tmp_path / "model", overwrite=True)
     assert (tmp_path / "model" / "thesis.txt").exists()
+
+
+def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
+    predictor, values = random_predictor(), history()
+    values[:, 0] = np.abs(values[:, 0]).round()  # counts
+    stamps = pd.date_range("2024-01-01", periods=len(values), freq="h")
+    table = pd.DataFrame(values, stamps, predictor.columns)
+    forecaster = Forecaster.from_predictor(predictor, table, seed=0)
+    rng = np.random.default_rng(0)
+    paths, actuals = rng.standard_normal((20, 50, 6, 3)), 2 * rng.standard_normal((20, 6, 3))
+    paths[..., 0], actuals[..., 0] = np.abs(paths[..., 0]), np.abs(actuals[..., 0])
+    forecaster.recalibration = Recalibration(paths, actuals, step_groups=2)
+    made = runner.Runner(export.export_programs(forecaster, tmp_path / "model"))
+    plain = made.predict(values, "2024-01-01", 60, calibrated=False)
+    assert far(forecaster.predict(num_samples=60, calibrated=False).samples, plain, values) < 1e-5
+    ours = forecaster.predict(num_samples=60).samples
+    assert far(ours, made.predict(values, "2024-01-01", 60), values) < 1e-5
+    (window,) = export.windows(forecaster)
+    assert far(ours, made.sample(window, 60, calibrated=True), values) < 1e-5
+    assert far(ours, plain, values) > 0.1
+    made = runner.Runner(export.export_programs(predictor, tmp_path / "predictor"))
+    with pytest.raises(ValueError, match="was not calibrated"):
+        made.predict(values, "2024-01-01", calibrated=True)
 
 
 class Pairs(MLP):

@@ -60,8 +60,8 @@ def export_onnx(model: Model, folder: str | Path, *, overwrite: bool = False) ->
     """Write a model as ONNX files with a runner that needs numpy and onnxruntime alone.
 
     The paths of a window and a seed are those of the predictor on a CPU up to rounding, which is
-    checked on random data before the folder appears; the difference is in the manifest. They are
-    not recalibrated.
+    checked on random data before the folder appears; the difference is in the manifest. Of a
+    forecaster that was calibrated they are recalibrated, as its own are.
 
     Args:
         model: a fitted forecaster, or a predictor.
@@ -178,7 +178,11 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             except Exception as error:  # torch has no common class for what it cannot trace
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
-        np.savez(new / CONSTANTS, **_constants(plain.network))  # type: ignore[arg-type]
+        constants = _constants(plain.network)
+        if isinstance(model, Forecaster) and model.recalibration is not None:
+            table = model.recalibration.table()
+            constants |= {f"widths_{name}": part for name, part in table.items()}
+        np.savez(new / CONSTANTS, **constants)  # type: ignore[arg-type]
         for name in ("runner", *runner.BESIDE):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)
@@ -278,7 +282,9 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
     entry = {"start": start, "target": values.T, **_fields(features, spec)}
     (forecast,) = predictor.predict([entry], 4, seed=0)
     ours = forecast.samples
-    theirs = runner.Runner(folder).predict(values, start.start_time, 4, seed=0, **features)
+    theirs = runner.Runner(folder).predict(
+        values, start.start_time, 4, seed=0, calibrated=False, **features
+    )
     scale = np.nanstd(values, axis=0)
     difference = float(np.abs((ours - theirs) / scale).max())
     if not difference < TOLERANCE:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 FORMAT = 5  # of the manifest
-BESIDE = ("runner_parts", "runner_features", "history")  # files that lie beside this one
+BESIDE = ("runner_parts", "runner_features", "history", "widths")  # files that lie beside this one
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -52,6 +52,8 @@ class Runner:
         self.first = self.context + self.horizon * m["window"]["before"]  # steps before the horizon
         with np.load(self.folder / "constants.npz") as file:
             self.constants: Arrays = dict(file)
+        widths = [name for name in self.constants if name.startswith("widths_")]
+        self.widths = {name[7:]: self.constants.pop(name) for name in widths}
         load = _onnx if m["runtime"] == "onnx" else _program
         self.graphs = {
             name: load(self.folder / graph["file"], graph["inputs"], options)
@@ -65,6 +67,7 @@ class Runner:
         num_samples: int = 100,
         seed: int = 0,
         position: int = 0,
+        calibrated: bool | None = None,
         **features: Any,
     ) -> np.ndarray:
         """Joint paths of the steps after the end of a history.
@@ -76,6 +79,8 @@ class Runner:
             num_samples: S.
             seed: the same as in timediff gives the same paths, up to rounding.
             position: of the entry in its dataset; 0 for a single one.
+            calibrated: whether the paths are recalibrated; if None, they are if the forecaster was
+                when it was exported.
             features: those that the model was trained with, in the order of
                 ``manifest["features"]``, with the axis D where each series has its own:
                 ``known=(T + P, F)`` or ``(T + P, D, F)``, known ahead; ``past=(T, F)`` or
@@ -89,7 +94,8 @@ class Runner:
         Raises:
             ValueError: the values do not fit the model, or a feature does not, or is missing.
         """
-        return self.sample(self.window(values, start, **features), num_samples, seed, position)
+        window = self.window(values, start, **features)
+        return self.sample(window, num_samples, seed, position, calibrated=calibrated)
 
     def sample(
         self,
@@ -98,6 +104,7 @@ class Runner:
         seed: int = 0,
         position: int = 0,
         noise: np.ndarray | None = None,
+        calibrated: bool | None = None,
     ) -> np.ndarray:
         """Joint paths of a window that is given; see :meth:`window`.
 
@@ -107,7 +114,13 @@ class Runner:
             seed: see :meth:`predict`.
             position: see :meth:`predict`.
             noise: standard normal ``(S, calls, D)`` in place of the seed.
+            calibrated: see :meth:`predict`.
+
+        Raises:
+            ValueError: the paths cannot be recalibrated: the forecaster was not.
         """
+        if calibrated and not self.widths:
+            raise ValueError("the forecaster was not calibrated: calibrate() it, then export it")
         own = int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
         past = self._read_residuals(window) if self.is_residual else self._read_levels(window)
         draw = self._draw_residuals if self.is_residual else self._draw_levels
@@ -121,7 +134,11 @@ class Runner:
             parts.append(draw(past, len(paths), source))
         paths, shift = self._finish(np.concatenate(parts), window), window["shift"]
         kind = np.float64 if np.nan_to_num(shift).any() else paths.dtype
-        return paths + shift.astype(kind) if np.any(shift != 0) else paths
+        paths = paths + shift.astype(kind) if np.any(shift != 0) else paths
+        if calibrated is False or not self.widths:
+            return paths
+        mapped: np.ndarray = _widths.mapped(paths, **self.widths)
+        return mapped
 
     @property
     def is_residual(self) -> bool:
@@ -518,4 +535,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_parts, _features, _history = map(_beside, BESIDE)
+_parts, _features, _history, _widths = map(_beside, BESIDE)
