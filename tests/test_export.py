@@ -84,7 +84,7 @@ def numbers(size: int, own: bool, dim: int = 3) -> Numbers:
 
 
 def categories(own: bool) -> Categories:
-    return Categories(2, own, None, (("north", "south"), (1, 2, 3)))
+    return Categories(2, own, None, (("north", "south"), ("a", "b", "c")))
 
 
 KINDS = {
@@ -450,6 +450,27 @@ def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
         made.predict(values, "2024-01-01", calibrated=True)
 
 
+def test_tables_of_features_are_read_as_arrays_are():
+    spec = with_features(RESIDUAL, "all")
+    predictor, values = random_predictor(spec), history()
+    given, _ = features_of(spec, len(values))
+    stamps = pd.date_range("2024-01-01", periods=len(values) + 6, freq="h")
+    names, past = predictor.columns, stamps[: len(values)]
+    each = pd.MultiIndex.from_product([["load", "wind"], names])
+    static = pd.DataFrame(given["real"], names, ["area"])
+    static = static.assign(where=given["category"][:, 0], kind=given["category"][:, 1])
+    (got,) = export.windows(
+        predictor,
+        pd.DataFrame(values, past, names),
+        known=pd.DataFrame(given["known"].swapaxes(1, 2).reshape(-1, 6), stamps, each),
+        past=pd.DataFrame(given["past"], past, ["price"]),
+        static=static,
+    )
+    wanted = plain_runner(predictor).window(values, "2024-01-01", **given)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 class Pairs(MLP):
     """A denoiser whose condition is no tensor."""
 
@@ -497,7 +518,7 @@ def test_features_that_do_not_fit_are_errors():
     with pytest.raises(
         ValueError, match=r"category 'east' was not in the training data: \['north'"
     ):
-        window(category=np.array([["east", 1]] * 3, object))
+        window(category=np.array([["east", "a"]] * 3, object))
     with pytest.raises(ValueError, match="no features 'price': it reads known, past, real"):
         window(price=np.zeros(3))
     with pytest.raises(ValueError, match="no features 'known': it reads no features"):

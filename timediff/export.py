@@ -41,10 +41,9 @@ from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.feature_spec import Numbers
 from timediff.features import ATTRIBUTES, CATEGORY
 from timediff.forecaster import Forecaster
-from timediff.histories import aligned
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import read
+from timediff.reading import Features
 from timediff.saving import encode
 from timediff.seasonality import calendar_periods, steps_of
 from timediff.windows import WindowSpec
@@ -94,7 +93,15 @@ def export_programs(model: Model, folder: str | Path, *, overwrite: bool = False
     return _export(model, Path(folder), overwrite, "pt2", _write_program)
 
 
-def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
+def windows(
+    model: Model,
+    data: Any = None,
+    *,
+    known: Any = None,
+    past: Any = None,
+    future: Any = None,
+    static: Any = None,
+) -> list[dict[str, np.ndarray]]:
     """What the model reads of histories, for :meth:`timediff.runner.Runner.sample`.
 
     The runner makes the same of a history by itself; this is for where its data are prepared with
@@ -104,19 +111,21 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
         model: a fitted forecaster, or a predictor.
         data: the histories: a list of GluonTS entries, or a table in any form that
             ``Forecaster.fit`` takes; those that a forecaster keeps if None.
+        known: features of tables; this and the next three as in ``Forecaster.predict``.
+        past: likewise.
+        future: likewise.
+        static: likewise.
 
     Returns:
         The arrays of each entry's window.
     """
     predictor = _predictor(model)
-    if data is None and isinstance(model, Forecaster):
-        entries = list(model.kept.entries.values())
-    elif isinstance(data, list):
+    if isinstance(data, list):
         entries = data
     else:
-        found = read(data, freq=predictor.spec.freq).entries
-        columns = predictor.columns
-        entries = [e if columns is None else aligned(e, columns, k) for k, e in found.items()]
+        owner = model if isinstance(model, Forecaster) else Forecaster.from_predictor(model)
+        features = Features(known, past, future, static)
+        entries = list(owner.kept.or_other("windows", data, features).entries.values())
     panels = (panel for chunk in predictor._chunks(entries, 1) for _, panel in chunk)
     return [_arrays(predictor.gather([panel])) | {"shift": panel.shift} for panel in panels]
 
