@@ -26,13 +26,14 @@ from timediff import (
     runner_parts,
 )
 from timediff._chain import record
-from timediff._frequency import period
+from timediff._frequency import period, text_of
 from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
 from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.diffusion.schedule import linear
 from timediff.feature_spec import Categories, FeatureSpec, Numbers
+from timediff.frames import from_wide
 from timediff.seasonality import calendar, calendar_periods, steps_of
 from timediff.windows import WindowSpec, build_network
 
@@ -469,6 +470,40 @@ def test_tables_of_features_are_read_as_arrays_are():
     wanted = plain_runner(predictor).window(values, "2024-01-01", **given)
     for name, array in wanted.items():
         np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+DAYS = pd.offsets.CustomBusinessDay(holidays=["2024-01-02", "2024-02-07"], weekmask="Sun Mon Tue")
+HOURS = pd.offsets.CustomBusinessHour(start="09:00", end="17:00", holidays=["2024-01-03"])
+
+
+@pytest.mark.parametrize("offset", [DAYS, HOURS, "SMS", "WOM-2TUE", "2C"], ids=str)
+def test_a_window_of_a_calendar_is_the_predictors(offset):
+    spec = dataclasses.replace(RESIDUAL, freq=text_of(offset))
+    times = pd.date_range("2024-01-01", periods=106, freq=offset)
+    predictor, values = random_predictor(spec), history(100)
+    table = pd.DataFrame(values, times[:100], predictor.columns)
+    (wanted,) = export.windows(predictor, table)
+    made = plain_runner(predictor)
+    got = made.window(values, times)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+    for start in ("2024-01-01", times[:-1]):
+        with pytest.raises(ValueError, match="the times of all rows and of .*, 106 in all, not"):
+            made.window(values, start)
+    with pytest.raises(ValueError, match="give 8 more rows and times before these"):
+        made.window(values[:10], times[:16])
+
+
+def test_a_model_of_a_calendar_is_exported(tmp_path):
+    spec = dataclasses.replace(with_features(RESIDUAL, "category"), freq=text_of(HOURS))
+    predictor, values = random_predictor(spec), history(100)
+    times = pd.date_range("2024-01-01", periods=106, freq=HOURS)
+    (known,) = from_wide(pd.DataFrame(values, times[:100], predictor.columns), freq=spec.freq)
+    given, fields = features_of(spec, 100)
+    fields["info"] |= known["info"]
+    ours = next(predictor.predict([known | fields], num_samples=40, seed=7)).samples
+    made = runner.Runner(export.export_programs(predictor, tmp_path / "model"))
+    assert far(ours, made.predict(values, times, 40, seed=7, **given), values) < 1e-5
 
 
 class Pairs(MLP):

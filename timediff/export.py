@@ -25,7 +25,7 @@ import torch
 
 import timediff
 from timediff import runner
-from timediff._calendars import calendar_of, named
+from timediff._calendars import calendar_of
 from timediff._chain import record
 from timediff._frequency import period, period_alias
 from timediff._graphs import (
@@ -41,6 +41,7 @@ from timediff.errors import OptionError, SavedModelError, TimediffError
 from timediff.feature_spec import Numbers
 from timediff.features import ATTRIBUTES, CATEGORY
 from timediff.forecaster import Forecaster
+from timediff.frames import from_wide
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Features
@@ -160,11 +161,6 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} is there already: give overwrite=True to replace it")
         if not (folder / MANIFEST).is_file():
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
-    if calendar_of(predictor.spec.freq) is not None:
-        raise OptionError(
-            f"a model of the calendar {named(predictor.spec.freq)!r} cannot be exported: the "
-            "runner knows no open days; train one of a frequency with periods, such as 'B'"
-        )
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,
@@ -216,7 +212,8 @@ def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
     """Everything that the runner needs to know and that is no array."""
     network, spec = predictor.network, predictor.spec
     names = ("season", "lags", "scaling", "scale_window", "lookback", "seasonal", "profiles")
-    unit, multiple = steps_of(spec.freq)
+    calendar = calendar_of(spec.freq)
+    unit, multiple = steps_of(spec.freq) if calendar is None else ("times", calendar.offset.n)
     is_residual = isinstance(network, ResidualNetwork)
     return {
         "format": runner.FORMAT,
@@ -286,14 +283,13 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
     values = np.random.default_rng(0).standard_normal((length, network.target_dim))
     values = (values + values.cumsum(0) / length**0.5).astype(np.float32)
     values[-3:-1, 0] = np.nan
-    start = period("2024-01-01", period_alias(spec.freq))
     features = _random_features(spec, *values.shape)
-    entry = {"start": start, "target": values.T, **_fields(features, spec)}
-    (forecast,) = predictor.predict([entry], 4, seed=0)
+    entry, start = _entry(values, spec)
+    fields = _fields(features, spec)
+    fields["info"] |= entry.get("info", {})
+    (forecast,) = predictor.predict([entry | fields], 4, seed=0)
     ours = forecast.samples
-    theirs = runner.Runner(folder).predict(
-        values, start.start_time, 4, seed=0, calibrated=False, **features
-    )
+    theirs = runner.Runner(folder).predict(values, start, 4, seed=0, calibrated=False, **features)
     scale = np.nanstd(values, axis=0)
     difference = float(np.abs((ours - theirs) / scale).max())
     if not difference < TOLERANCE:
@@ -302,6 +298,19 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
             "part that the runner does not know"
         )
     return difference
+
+
+def _entry(values: np.ndarray, spec: WindowSpec) -> tuple[dict[str, Any], Any]:
+    """An entry with these values, and its start as the runner takes it."""
+    calendar = calendar_of(spec.freq)
+    if calendar is None:
+        start = period("2024-01-01", period_alias(spec.freq))
+        return {"start": start, "target": values.T}, start.start_time
+    steps = len(values) + spec.prediction_length
+    times = pd.date_range("2000-01-01", periods=steps, freq=calendar.offset)
+    (entry,) = from_wide(pd.DataFrame(values, times[: len(values)]), freq=spec.freq)
+    info = {name: part for name, part in entry["info"].items() if name != "columns"}
+    return entry | {"info": info}, times.to_numpy()
 
 
 def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, np.ndarray]:

@@ -75,7 +75,9 @@ class Runner:
         Args:
             values: ``(T, D)``, NaN where missing; series in the order of ``manifest["columns"]``.
             start: time of the first row, anything that ``numpy.datetime64`` takes; by the clock
-                that the model counts in: UTC for zoned stamps of less than a day, else local.
+                that the model counts in: UTC for zoned stamps of less than a day, else local. Of a
+                model of a calendar that is closed at times, such as custom business days, the
+                local times ``(T + P,)`` of all rows and of the steps to forecast.
             num_samples: S.
             seed: the same as in timediff gives the same paths, up to rounding.
             position: of the entry in its dataset; 0 for a single one.
