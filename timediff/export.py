@@ -142,8 +142,7 @@ def _arrays(batch: Batch) -> dict[str, np.ndarray]:
             level |= {name: part[0] for name, part in named_static(batch.static).items()}
         return arrays | {name: part.cpu().numpy() for name, part in level.items()}
     rows, d = named_rows(batch.rows), batch.target.shape[2]
-    for own in ("calendar", "series"):  # the runner makes these itself
-        del rows[own]
+    del rows["calendar"], rows["series"]  # the runner makes these itself
     rows["deviation"] = rows.pop("scale")
     same = {name: part[:d] for name, part in rows.items() if name in OF_SERIES}
     split = {n: part.unflatten(0, (-1, d)) for n, part in rows.items() if n not in OF_SERIES}
@@ -313,7 +312,7 @@ def _entry(values: np.ndarray, spec: WindowSpec) -> tuple[dict[str, Any], Any]:
     return entry | {"info": info}, times.to_numpy()
 
 
-def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, np.ndarray]:
+def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, Any]:
     """Features for the runner, some of the past missing."""
     rng, f, found = np.random.default_rng(1), spec.features, {}
     steps = {"known": (length + spec.prediction_length,), "past": (length,), "real": ()}
@@ -333,7 +332,7 @@ def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, np.nd
     return found
 
 
-def _fields(features: dict[str, np.ndarray], spec: WindowSpec) -> dict[str, Any]:
+def _fields(features: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
     """The same as fields of an entry."""
     names = {kind: name for name, kind in ATTRIBUTES.items()}
     given = {names[kind]: x.T for kind, x in features.items()}
