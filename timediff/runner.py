@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 FORMAT = 5  # of the manifest
-BESIDE = ("runner_parts", "runner_features", "history", "widths")  # files that lie beside this one
+# files that lie beside this one
+BESIDE = ("runner_graphs", "runner_parts", "runner_features", "history", "widths")
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -54,7 +55,7 @@ class Runner:
             self.constants: Arrays = dict(file)
         widths = [name for name in self.constants if name.startswith("widths_")]
         self.widths = {name[7:]: self.constants.pop(name) for name in widths}
-        load = _onnx if m["runtime"] == "onnx" else _program
+        load = _graphs.onnx if m["runtime"] == "onnx" else _graphs.program
         self.graphs = {
             name: load(self.folder / graph["file"], graph["inputs"], options)
             for name, graph in m["graphs"].items()
@@ -495,37 +496,6 @@ class Runner:
         return paths.clip(min=np.minimum(window["floor"], self.constants["floor"]))
 
 
-def _onnx(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        str(file), **{"providers": ["CPUExecutionProvider"]} | options
-    )
-    kinds = {part.name: "i8" if "int64" in part.type else "f4" for part in session.get_inputs()}
-
-    def call(inputs: Arrays) -> Any:
-        # an input that a graph does not need is not among its inputs
-        return session.run(None, {n: np.asarray(inputs[n], kind) for n, kind in kinds.items()})
-
-    return call
-
-
-def _program(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
-    import torch  # a program of torch.export needs it; an ONNX file does not
-
-    module = torch.export.load(str(file)).module()
-
-    def call(inputs: Arrays) -> Any:
-        parts = (np.ascontiguousarray(inputs[name]) for name in names)
-        parts = (part if part.dtype.kind == "i" else part.astype("f4") for part in parts)
-        with torch.no_grad():
-            outputs = module(*map(torch.from_numpy, parts))
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return [part.numpy() for part in outputs]
-
-    return call
-
-
 def _beside(name: str) -> Any:
     """The module in the file beside this one, wherever both were copied."""
     file = Path(__file__).with_name(f"{name}.py")
@@ -537,4 +507,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_parts, _features, _history, _widths = map(_beside, BESIDE)
+_graphs, _parts, _features, _history, _widths = map(_beside, BESIDE)
