@@ -14,8 +14,10 @@ import torch
 
 from tests.conftest import series
 from timediff import (
+    Forecaster,
     OptionError,
     Options,
+    Recalibration,
     SavedModelError,
     TimediffError,
     TimeGradPredictor,
@@ -24,13 +26,14 @@ from timediff import (
     runner_parts,
 )
 from timediff._chain import record
-from timediff._frequency import period
+from timediff._frequency import period, text_of
 from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
-from timediff.diffusion.denoisers import MLP
+from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
 from timediff.diffusion.samplers import Start
 from timediff.diffusion.schedule import linear
-from timediff.feature_spec import FeatureSpec, Numbers
+from timediff.feature_spec import Categories, FeatureSpec, Numbers
+from timediff.frames import from_wide
 from timediff.seasonality import calendar, calendar_periods, steps_of
 from timediff.windows import WindowSpec, build_network
 
@@ -72,6 +75,58 @@ def history(length: int = 300, dim: int = 3) -> np.ndarray:
 
 def entry(values: np.ndarray, freq: str = "h") -> dict:
     return {"start": period("2024-01-01", freq), "target": values.T}
+
+
+def numbers(size: int, own: bool, dim: int = 3) -> Numbers:
+    """Of so many features, with moments of their own."""
+    moments = np.random.default_rng(size).uniform(0.5, 2.0, (2, dim if own else 1, size))
+    loc, scale = (tuple(map(tuple, table)) for table in moments.tolist())
+    return Numbers(size, own, None, loc, scale)
+
+
+def categories(own: bool) -> Categories:
+    return Categories(2, own, None, (("north", "south"), ("a", "b", "c")))
+
+
+KINDS = {
+    "known": FeatureSpec(known=numbers(2, own=False)),
+    "known of each": FeatureSpec(known=numbers(2, own=True)),
+    "past": FeatureSpec(past=numbers(2, own=False)),
+    "past of each": FeatureSpec(past=numbers(1, own=True)),
+    "real": FeatureSpec(real=numbers(2, own=True)),
+    "category": FeatureSpec(category=categories(own=True)),
+    "of the group": FeatureSpec(real=numbers(1, own=False), category=categories(own=False)),
+    "all": FeatureSpec(
+        numbers(2, own=True), numbers(1, own=False), numbers(1, own=True), categories(own=True)
+    ),
+}
+
+
+def with_features(spec: WindowSpec, kind: str) -> WindowSpec:
+    return dataclasses.replace(spec, features=KINDS[kind])
+
+
+def features_of(spec: WindowSpec, length: int, dim: int = 3) -> tuple[dict, dict]:
+    """Features as the runner takes them, and as an entry has them; some of the past are missing."""
+    rng, given, fields = np.random.default_rng(3), {}, {}
+    steps = {"known": (length + spec.prediction_length,), "past": (length,), "real": ()}
+    for (name, field), kind in zip(spec.features.fields(), [*steps, "category"], strict=True):
+        shape = *steps.get(kind, ()), *(dim,) * field.own, field.size
+        if not field.size:
+            continue
+        if kind == "category":
+            codes = rng.integers(0, 2, shape)
+            given[kind] = np.empty(shape, object)
+            for i, known in enumerate(field.labels):
+                given[kind][..., i] = np.array(known, object)[codes[..., i]]
+            fields |= {name: codes.T, "info": {"features": {"categories": field.labels}}}
+            continue
+        given[kind] = x = rng.standard_normal(shape)
+        if kind != "real":
+            x[: length // 3, ..., 0] = np.nan
+            x[length - 3 : length - 1] = np.nan
+        fields[name] = x.T
+    return given, fields
 
 
 def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
@@ -129,6 +184,13 @@ class Half(Denoiser):
         return torch.tanh(x) * k / 10 + condition
 
 
+class Share(LearnedVariance):
+    """The second network says the share itself."""
+
+    def fraction(self, x, k, condition):
+        return self.variance.denoise(x, k, condition.variance)
+
+
 @pytest.mark.parametrize("parameterization", list(PARAMETERIZATIONS))
 @pytest.mark.parametrize(
     ("sampler", "options"),
@@ -137,11 +199,13 @@ class Half(Denoiser):
         ("dpm_solver", {"order": 3, "steps": 7, "spacing": "logsnr"}),
         ("ddim", {"eta": 0.5, "steps": 5}),
         ("ddpm", {"variance": "interpolated"}),
+        ("ddpm", {"variance": "learned"}),
         ("adams", {"steps": 1}),
     ],
 )
 def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
-    model = ConditionalDiffusion(Half(), linear(12, beta_end=0.3), parameterization)
+    denoiser = Share(Half(), Half()) if options.get("variance") == "learned" else Half()
+    model = ConditionalDiffusion(denoiser, linear(12, beta_end=0.3), parameterization)
     built = SAMPLERS.build(sampler, **options)
     chain = json.loads(json.dumps(record(built, model)))
     noise = np.random.default_rng(0).standard_normal((40, 5, 3)).astype("f4")
@@ -154,7 +218,8 @@ def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
 
     made = runner.Runner.__new__(runner.Runner)
     made.manifest = {"chain": chain}
-    made.graphs = {"condition": lambda inputs: [inputs["h"]], "denoiser": denoise}
+    made.graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
+    made.graphs |= {"denoiser": denoise, "variance": denoise}
     theirs = made._chain(h, iter(noise).__next__, mean, variance)
     draws = map(torch.from_numpy, noise)
     start = Start(torch.from_numpy(mean), torch.from_numpy(variance))
@@ -169,6 +234,22 @@ def test_the_runner_gathers_the_window_itself(spec, length):
     values[5] = 4.0  # no series without an observation
     (wanted,) = export.windows(predictor, [entry(values)])
     got = plain_runner(predictor).window(values, "2024-01-01")
+    assert got.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert got[name].dtype == array.dtype, name
+
+
+@pytest.mark.parametrize("length", [8, 25, 300])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("base", [RESIDUAL, PLAIN, LEVEL], ids=["factors", "residual", "level"])
+def test_the_runner_gathers_features_itself(base, kind, length):
+    spec, values = with_features(base, kind), history(300)[:length]
+    values[5] = 4.0
+    given, fields = features_of(spec, length)
+    predictor = random_predictor(spec)
+    (wanted,) = export.windows(predictor, [entry(values) | fields])
+    got = plain_runner(predictor).window(values, "2024-01-01", **given)
     assert got.keys() == wanted.keys()
     for name, array in wanted.items():
         np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
@@ -212,13 +293,14 @@ def test_values_that_do_not_fit_are_errors():
 
 def check(predictor: TimeGradPredictor, folder, values: np.ndarray) -> None:
     """Given a window and noise, given a window and a seed, and given the history."""
-    known = entry(values, predictor.spec.freq)
+    features, fields = features_of(predictor.spec, *values.shape)
+    known = entry(values, predictor.spec.freq) | fields
     ours = next(predictor.predict([known], num_samples=40, seed=7)).samples
     made = runner.Runner(folder)
     (window,) = export.windows(predictor, [known])
     assert far(ours, made.sample(window, 40, seed=7), values) < 1e-5
-    assert far(ours, made.predict(values, "2024-01-01", 40, seed=7), values) < 1e-5
-    few = made.predict(values, "2024-01-01", 3, seed=7)  # another size of the batch
+    assert far(ours, made.predict(values, "2024-01-01", 40, 7, **features), values) < 1e-5
+    few = made.predict(values, "2024-01-01", 3, 7, **features)  # another size of the batch
     assert far(ours[:3], few, values) < 1e-5
     # a second entry has noise of its own
     second = list(predictor.predict([known] * 2, num_samples=3, seed=7))[1].samples
@@ -238,6 +320,13 @@ def test_programs_draw_what_the_predictor_draws(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_learned_variance_that_is_not_drawn_with_is_left_out(tmp_path):
+    predictor = random_predictor(variance_weight=0.1)
+    folder = export.export_programs(predictor, tmp_path / "model")
+    check(predictor, folder, history())
+    assert not (folder / "variance.pt2").exists()
+
+
 PUBLISHED = {
     "cell": "lstm",
     "num_layers": 2,
@@ -254,6 +343,22 @@ PUBLISHED = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spec", [RESIDUAL, LEVEL], ids=["residual", "level"])
+def test_features_are_read_as_the_predictor_reads_them(spec, kind, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    predictor = random_predictor(with_features(spec, kind))
+    check(predictor, export.export_onnx(predictor, tmp_path / "model"), history(100))
+
+
+def test_programs_read_features_too(tmp_path):
+    predictor, values = random_predictor(with_features(RESIDUAL, "all")), history().astype(float)
+    values[:, 2] += 3e9  # counted from a level
+    check(predictor, export.export_programs(predictor, tmp_path / "model"), values)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [export.export_onnx, export.export_programs])
 @pytest.mark.parametrize(
     ("spec", "options"),
@@ -262,11 +367,20 @@ PUBLISHED = {
         (LEVEL, PUBLISHED),
         (LEVEL, {"start": "context", "embedding_dim": 0}),
         (
+            PLAIN,
+            {
+                "variance_weight": 0.1,
+                "sampler": "ddpm",
+                "steps": None,
+                "sampler_options": {"variance": "learned"},
+            },
+        ),
+        (
             WindowSpec("Y", 6, 12, None, lookback=2),  # nothing but the last values
             {"cell": "lstm", "denoiser": "wavenet", "denoiser_options": {"layers": 2}},
         ),
     ],
-    ids=["residual", "published", "level", "years"],
+    ids=["residual", "published", "level", "learned", "years"],
 )
 def test_every_kind_of_network(write, spec, options, tmp_path):
     if write is export.export_onnx:
@@ -314,6 +428,84 @@ def test_other_folders_are_left_alone(tmp_path):
     assert (tmp_path / "model" / "thesis.txt").exists()
 
 
+def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
+    predictor, values = random_predictor(), history()
+    values[:, 0] = np.abs(values[:, 0]).round()  # counts
+    stamps = pd.date_range("2024-01-01", periods=len(values), freq="h")
+    table = pd.DataFrame(values, stamps, predictor.columns)
+    forecaster = Forecaster.from_predictor(predictor, table, seed=0)
+    rng = np.random.default_rng(0)
+    paths, actuals = rng.standard_normal((20, 50, 6, 3)), 2 * rng.standard_normal((20, 6, 3))
+    paths[..., 0], actuals[..., 0] = np.abs(paths[..., 0]), np.abs(actuals[..., 0])
+    forecaster.recalibration = Recalibration(paths, actuals, step_groups=2)
+    made = runner.Runner(export.export_programs(forecaster, tmp_path / "model"))
+    plain = made.predict(values, "2024-01-01", 60, calibrated=False)
+    assert far(forecaster.predict(num_samples=60, calibrated=False).samples, plain, values) < 1e-5
+    ours = forecaster.predict(num_samples=60).samples
+    assert far(ours, made.predict(values, "2024-01-01", 60), values) < 1e-5
+    (window,) = export.windows(forecaster)
+    assert far(ours, made.sample(window, 60, calibrated=True), values) < 1e-5
+    assert far(ours, plain, values) > 0.1
+    made = runner.Runner(export.export_programs(predictor, tmp_path / "predictor"))
+    with pytest.raises(ValueError, match="was not calibrated"):
+        made.predict(values, "2024-01-01", calibrated=True)
+
+
+def test_tables_of_features_are_read_as_arrays_are():
+    spec = with_features(RESIDUAL, "all")
+    predictor, values = random_predictor(spec), history()
+    given, _ = features_of(spec, len(values))
+    stamps = pd.date_range("2024-01-01", periods=len(values) + 6, freq="h")
+    names, past = predictor.columns, stamps[: len(values)]
+    each = pd.MultiIndex.from_product([["load", "wind"], names])
+    static = pd.DataFrame(given["real"], names, ["area"])
+    static = static.assign(where=given["category"][:, 0], kind=given["category"][:, 1])
+    (got,) = export.windows(
+        predictor,
+        pd.DataFrame(values, past, names),
+        known=pd.DataFrame(given["known"].swapaxes(1, 2).reshape(-1, 6), stamps, each),
+        past=pd.DataFrame(given["past"], past, ["price"]),
+        static=static,
+    )
+    wanted = plain_runner(predictor).window(values, "2024-01-01", **given)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+DAYS = pd.offsets.CustomBusinessDay(holidays=["2024-01-02", "2024-02-07"], weekmask="Sun Mon Tue")
+HOURS = pd.offsets.CustomBusinessHour(start="09:00", end="17:00", holidays=["2024-01-03"])
+
+
+@pytest.mark.parametrize("offset", [DAYS, HOURS, "SMS", "WOM-2TUE", "2C"], ids=str)
+def test_a_window_of_a_calendar_is_the_predictors(offset):
+    spec = dataclasses.replace(RESIDUAL, freq=text_of(offset))
+    times = pd.date_range("2024-01-01", periods=106, freq=offset)
+    predictor, values = random_predictor(spec), history(100)
+    table = pd.DataFrame(values, times[:100], predictor.columns)
+    (wanted,) = export.windows(predictor, table)
+    made = plain_runner(predictor)
+    got = made.window(values, times)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(got[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+    for start in ("2024-01-01", times[:-1]):
+        with pytest.raises(ValueError, match="steps to forecast, 106 in all, not"):
+            made.window(values, start)
+    with pytest.raises(ValueError, match="give 8 more rows and times before these"):
+        made.window(values[:10], times[:16])
+
+
+def test_a_model_of_a_calendar_is_exported(tmp_path):
+    spec = dataclasses.replace(with_features(RESIDUAL, "category"), freq=text_of(HOURS))
+    predictor, values = random_predictor(spec), history(100)
+    times = pd.date_range("2024-01-01", periods=106, freq=HOURS)
+    (known,) = from_wide(pd.DataFrame(values, times[:100], predictor.columns), freq=spec.freq)
+    given, fields = features_of(spec, 100)
+    fields["info"] |= known["info"]
+    ours = next(predictor.predict([known | fields], num_samples=40, seed=7)).samples
+    made = runner.Runner(export.export_programs(predictor, tmp_path / "model"))
+    assert far(ours, made.predict(values, times, 40, seed=7, **given), values) < 1e-5
+
+
 class Pairs(MLP):
     """A denoiser whose condition is no tensor."""
 
@@ -328,13 +520,44 @@ def test_a_part_that_cannot_be_exported_is_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_features_is_an_error(tmp_path):
-    predictor = random_predictor()
-    features = FeatureSpec(known=Numbers(1, loc=((0.0,),), scale=((1.0,),)))
+def test_features_that_do_not_fit_are_errors():
+    names = {"known": ("load", "wind")}
+    features = KINDS["all"]
+    features = dataclasses.replace(
+        features, known=dataclasses.replace(features.known, names=names["known"])
+    )
     spec = dataclasses.replace(RESIDUAL, features=features)
-    other = TimeGradPredictor(predictor.network, spec, predictor.columns, "cpu")
-    with pytest.raises(OptionError, match="features cannot be exported"):
-        export.export_programs(other, tmp_path / "model")
+    made, values = plain_runner(random_predictor(spec)), history(40)
+    given, _ = features_of(spec, 40)
+
+    def window(**changed):
+        made.window(values, "2024", **{**given, **changed})
+
+    with pytest.raises(ValueError, match=r"give known of the shape \(46, 3, 2\), .*'load', 'wind'"):
+        window(known=None)
+    with pytest.raises(
+        ValueError, match=r"past of the shape \(40, 1\); real of the shape \(3, 1\)"
+    ):
+        window(past=None, real=None)
+    with pytest.raises(ValueError, match=r"known has the shape \(45, 3, 2\): give .*\(46, 3, 2\)"):
+        window(known=given["known"][:-1])
+    window(known=np.concatenate([given["known"], given["known"]]))  # more is known
+    unknown = given["known"].copy()
+    unknown[41, 1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"known is nan at \(41,"):
+        window(known=unknown)
+    with pytest.raises(ValueError, match="past is inf"):
+        window(past=np.full((40, 1), np.inf))
+    with pytest.raises(ValueError, match="real is nan"):
+        window(real=np.full((3, 1), np.nan))
+    with pytest.raises(
+        ValueError, match=r"category 'east' was not in the training data: \['north'"
+    ):
+        window(category=np.array([["east", "a"]] * 3, object))
+    with pytest.raises(ValueError, match="no features 'price': it reads known, past, real"):
+        window(price=np.zeros(3))
+    with pytest.raises(ValueError, match="no features 'known': it reads no features"):
+        plain_runner(random_predictor()).window(values, "2024", known=np.zeros((46, 1)))
 
 
 def test_other_paths_are_an_error(tmp_path, monkeypatch):
@@ -348,13 +571,14 @@ def test_a_folder_of_another_format_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no readable exported model"):
         runner.Runner(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="has format 99, this runner reads 4"):
+    with pytest.raises(ValueError, match="has format 99, this runner reads 5"):
         runner.Runner(tmp_path)
 
 
 def test_the_runners_files_import_nothing_of_timediff():
-    for file in (runner.__file__, runner_parts.__file__, runner._history.__file__):
-        text = Path(file).read_text().splitlines()
+    folder = Path(runner.__file__).parent
+    for name in ("runner", *runner.BESIDE):
+        text = (folder / f"{name}.py").read_text().splitlines()
         lines = [line.split() for line in text if line.startswith(("import ", "from "))]
         names = {words[1].split(".")[0] for words in lines}
         assert names <= {"collections", "importlib", "json", "numpy", "pathlib", "types", "typing"}

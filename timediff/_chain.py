@@ -66,12 +66,25 @@ class Recorder(Denoiser):
         return self.make("denoise", (self.kept(x), int(k)))
 
 
+class RecordedChain(Chain):
+    """A chain of symbolic vectors."""
+
+    def learned_noise(
+        self, x: Float[Tensor, "1 d"], k: int, small: float, large: float
+    ) -> Float[Tensor, "1 d"]:
+        """A vector of noise that is as wide as the model will say."""
+        recorder = self.model.denoiser
+        assert isinstance(recorder, Recorder)
+        return recorder.make("learned", (recorder.kept(x), k, small, large))
+
+
 def record(sampler: Sampler, model: ConditionalDiffusion) -> dict[str, Any]:
     """The chain as plain JSON.
 
     Vector 0 is the start, ``alpha * mean + sqrt(alpha² variance + sigma²) * noise``. Each
-    instruction makes the next one: noise; a sum, given as numbers of vectors and weights; or the
-    prediction for a vector at a step. Last come the numbers that are not used any more.
+    instruction makes the next one: noise; a sum, given as numbers of vectors and weights; the
+    prediction for a vector at a step; or noise as wide as was learned for a vector at a step,
+    between two variances. Last come the numbers that are not used any more.
 
     Raises:
         OptionError: the sampler is none that goes from step to step.
@@ -81,7 +94,7 @@ def record(sampler: Sampler, model: ConditionalDiffusion) -> dict[str, Any]:
     visited = sampler.timesteps(model)
     recorder = Recorder(EACH * len(visited))
     symbolic = ConditionalDiffusion(recorder, model.schedule, model.parameterization)
-    chain, x = Chain(symbolic, None, recorder.noise), recorder.first()
+    chain, x = RecordedChain(symbolic, None, recorder.noise), recorder.first()
     try:
         for k, j in pairwise(visited):
             number = recorder.kept(sampler.step(chain, x, k, j))

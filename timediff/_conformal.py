@@ -1,4 +1,4 @@
-"""The arithmetic of :class:`timediff.Recalibration`: scores, quantiles of them, and the map.
+"""The arithmetic of :class:`timediff.Recalibration`: scores, and quantiles of them.
 
 A level c of a forecast has a median m and half widths above and below it, up to the quantiles
 (1 ± c) / 2. An observation y has the ratio |y - m| / (half width on its side): the interval covers
@@ -14,23 +14,10 @@ import numpy as np
 from timediff.errors import DataError, DataWarning, OptionError
 from timediff.quantiles import percentages
 from timediff.types import Number
+from timediff.widths import spread
 
 LEAST_FACTOR = 0.1  # observations that sit on the median must not squeeze the others to a point
-LEAST_SLOPE = 0.05  # of the map, so that no two values of a path become one
 EXCHANGEABLE = ("windows", "values")
-
-
-def spread(
-    samples: np.ndarray, levels: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Median ``(*b, P, D)`` of paths ``(*b, S, P, D)``, and half widths ``(L, *b, P, D)``.
-
-    The half widths are those below and those above.
-    """
-    at = np.concatenate([(1 - levels) / 2, [0.5], (1 + levels) / 2])
-    quantiles = np.quantile(samples.astype(np.float64), at, axis=-3)
-    low, median, high = np.split(quantiles, [len(levels), len(levels) + 1])
-    return median[0], (median - low, high - median)
 
 
 def ratios(samples: np.ndarray, actuals: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -155,32 +142,3 @@ def _quantile(part: np.ndarray, level: float, exchangeable: str) -> np.ndarray:
     enough = reached >= level * (n + 1) - 1e-9
     first = np.take_along_axis(order, enough.argmax(0)[None], 0)
     return np.where(enough.any(0), np.take_along_axis(flat, first, 0)[0], np.inf)
-
-
-def stretched(samples: np.ndarray, levels: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The paths with their half widths stretched, ``(S, P, D)`` in and out.
-
-    A monotone, piecewise linear map of each step and series: the quantile (1 ± c) / 2 moves to
-    the median ± factor × half width, and what lies outside the last level goes on with its factor.
-
-    Args:
-        samples: ``(S, P, D)``.
-        levels: between 0 and 1, rising.
-        factor: ``(L, P, D)``.
-    """
-    median, halves = spread(samples, levels)
-    error = samples - median
-    moved = np.zeros_like(error)
-    for sign, half in zip((-1, 1), halves, strict=True):
-        distance = np.maximum(sign * error, 0)
-        before, reached = np.zeros_like(median), np.zeros_like(median)
-        for f, h in zip(factor, half, strict=True):
-            width = h - before
-            # a level's end must not come to lie inside that of the level before
-            new = np.maximum(f * h, reached + LEAST_SLOPE * width)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                slope = np.where(width > 0, (new - reached) / width, 0.0)
-            moved += sign * slope * np.clip(distance - before, 0, width)
-            before, reached = h, new
-        moved += sign * factor[-1] * np.maximum(distance - before, 0)
-    return (median + moved).astype(samples.dtype)

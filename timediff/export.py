@@ -1,6 +1,6 @@
 """A trained model for places without torch: ONNX files, or programs of ``torch.export``.
 
-The folder holds the networks, the constants, a manifest, and a runner of three files that
+The folder holds the networks, the constants, a manifest, and a runner of a few files that
 needs numpy and onnxruntime alone; see ``docs/export.md``.
 """
 
@@ -25,23 +25,33 @@ import torch
 
 import timediff
 from timediff import runner
-from timediff._calendars import calendar_of, named
+from timediff._calendars import calendar_of
 from timediff._chain import record
 from timediff._frequency import period, period_alias
-from timediff._graphs import Graph, residual_graphs, shared_graphs, state_shape
-from timediff.diffusion.denoisers import LearnedVariance
+from timediff._graphs import (
+    Graph,
+    level_graphs,
+    named_rows,
+    named_static,
+    residual_graphs,
+    shared_graphs,
+    state_shape,
+)
 from timediff.errors import OptionError, SavedModelError, TimediffError
+from timediff.feature_spec import Numbers
+from timediff.features import ATTRIBUTES, CATEGORY
 from timediff.forecaster import Forecaster
-from timediff.histories import aligned
+from timediff.frames import from_wide
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
-from timediff.reading import read
+from timediff.reading import Features
 from timediff.saving import encode
-from timediff.seasonality import calendar_periods, num_calendar, steps_of
+from timediff.seasonality import calendar_periods, steps_of
 from timediff.windows import WindowSpec
 
 MANIFEST, CONSTANTS = "manifest.json", "constants.npz"
 TOLERANCE = 1e-4  # of the paths of the check, in deviations of the series
+OF_SERIES = ("unit", "change", "deviation", "real", "category")  # the same for all blocks
 Model = Forecaster | TimeGradPredictor
 Writer = Callable[[Graph, Path], None]
 
@@ -50,8 +60,8 @@ def export_onnx(model: Model, folder: str | Path, *, overwrite: bool = False) ->
     """Write a model as ONNX files with a runner that needs numpy and onnxruntime alone.
 
     The paths of a window and a seed are those of the predictor on a CPU up to rounding, which is
-    checked on random data before the folder appears; the difference is in the manifest. They are
-    not recalibrated.
+    checked on random data before the folder appears; the difference is in the manifest. Of a
+    forecaster that was calibrated they are recalibrated, as its own are.
 
     Args:
         model: a fitted forecaster, or a predictor.
@@ -84,7 +94,15 @@ def export_programs(model: Model, folder: str | Path, *, overwrite: bool = False
     return _export(model, Path(folder), overwrite, "pt2", _write_program)
 
 
-def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
+def windows(
+    model: Model,
+    data: Any = None,
+    *,
+    known: Any = None,
+    past: Any = None,
+    future: Any = None,
+    static: Any = None,
+) -> list[dict[str, np.ndarray]]:
     """What the model reads of histories, for :meth:`timediff.runner.Runner.sample`.
 
     The runner makes the same of a history by itself; this is for where its data are prepared with
@@ -94,19 +112,21 @@ def windows(model: Model, data: Any = None) -> list[dict[str, np.ndarray]]:
         model: a fitted forecaster, or a predictor.
         data: the histories: a list of GluonTS entries, or a table in any form that
             ``Forecaster.fit`` takes; those that a forecaster keeps if None.
+        known: features of tables; this and the next three as in ``Forecaster.predict``.
+        past: likewise.
+        future: likewise.
+        static: likewise.
 
     Returns:
         The arrays of each entry's window.
     """
     predictor = _predictor(model)
-    if data is None and isinstance(model, Forecaster):
-        entries = list(model.kept.entries.values())
-    elif isinstance(data, list):
+    if isinstance(data, list):
         entries = data
     else:
-        found = read(data, freq=predictor.spec.freq).entries
-        columns = predictor.columns
-        entries = [e if columns is None else aligned(e, columns, k) for k, e in found.items()]
+        owner = model if isinstance(model, Forecaster) else Forecaster.from_predictor(model)
+        features = Features(known, past, future, static)
+        entries = list(owner.kept.or_other("windows", data, features).entries.values())
     panels = (panel for chunk in predictor._chunks(entries, 1) for _, panel in chunk)
     return [_arrays(predictor.gather([panel])) | {"shift": panel.shift} for panel in panels]
 
@@ -116,15 +136,17 @@ def _arrays(batch: Batch) -> dict[str, np.ndarray]:
     whole = {"target": batch.target, "observed": batch.observed, "calendar": batch.calendar}
     own = {"floor": batch.floor[:, 0], "whole": batch.whole[:, 0]}
     arrays = {name: part[0].cpu().numpy() for name, part in (whole | own).items()}
-    rows, (_, _, d) = batch.rows, batch.target.shape
-    if rows is None:
+    if batch.rows is None:
         level = {"lags": batch.lags[0], "loc": batch.loc[0, 0], "scale": batch.scale[0, 0]}
+        if batch.static is not None:
+            level |= {name: part[0] for name, part in named_static(batch.static).items()}
         return arrays | {name: part.cpu().numpy() for name, part in level.items()}
-    split = {name: getattr(rows, name) for name in ("recent", "seasonal", "profile", "past")}
-    blocks = len(rows.unit) // d
-    arrays |= {n: part.unflatten(0, (blocks, d)).cpu().numpy() for n, part in split.items()}
-    same = {"unit": rows.unit, "change": rows.change, "deviation": rows.scale}
-    return arrays | {name: part[:d].cpu().numpy() for name, part in same.items()}
+    rows, d = named_rows(batch.rows), batch.target.shape[2]
+    del rows["calendar"], rows["series"]  # the runner makes these itself
+    rows["deviation"] = rows.pop("scale")
+    same = {name: part[:d] for name, part in rows.items() if name in OF_SERIES}
+    split = {n: part.unflatten(0, (-1, d)) for n, part in rows.items() if n not in OF_SERIES}
+    return arrays | {name: part.cpu().numpy() for name, part in (split | same).items()}
 
 
 def _predictor(model: Model) -> TimeGradPredictor:
@@ -138,26 +160,15 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             raise SavedModelError(f"{folder} is there already: give overwrite=True to replace it")
         if not (folder / MANIFEST).is_file():
             raise SavedModelError(f"{folder} holds no exported model, and is left alone")
-    if predictor.spec.features:
-        raise OptionError("a model with features cannot be exported: train one without")
-    if calendar_of(predictor.spec.freq) is not None:
-        raise OptionError(
-            f"a model of the calendar {named(predictor.spec.freq)!r} cannot be exported: the "
-            "runner knows no open days; train one of a frequency with periods, such as 'B'"
-        )
-    if isinstance(predictor.network.diffusion.denoiser, LearnedVariance):
-        raise OptionError(
-            "a model that has learned a variance cannot be exported: train one without "
-            "variance_weight"
-        )
     plain = TimeGradPredictor(
         copy.deepcopy(predictor.network).cpu().float().eval(),
         predictor.spec,
         predictor.columns,
         "cpu",
     )
-    graphs = _graphs(plain.network, plain.spec)
     manifest = _manifest(plain, runtime)
+    learned = any(kind == "learned" for kind, *_ in manifest["chain"]["program"])
+    graphs = _graphs(plain.network, plain.spec, learned)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
@@ -171,8 +182,12 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
             except Exception as error:  # torch has no common class for what it cannot trace
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
-        np.savez(new / CONSTANTS, **_constants(plain.network))  # type: ignore[arg-type]
-        for name in ("runner", "runner_parts", "history"):
+        constants = _constants(plain.network)
+        if isinstance(model, Forecaster) and model.recalibration is not None:
+            table = model.recalibration.table()
+            constants |= {f"widths_{name}": part for name, part in table.items()}
+        np.savez(new / CONSTANTS, **constants)  # type: ignore[arg-type]
+        for name in ("runner", *runner.BESIDE):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)
         manifest["difference"] = _check(plain, new)
@@ -183,12 +198,12 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
     return folder
 
 
-def _graphs(network: TimeGradNetwork, spec: WindowSpec) -> dict[str, Graph]:
-    graphs = shared_graphs(network)
+def _graphs(network: TimeGradNetwork, spec: WindowSpec, learned: bool) -> dict[str, Graph]:
+    graphs = shared_graphs(network, learned)
     if type(network) is ResidualNetwork:
-        return graphs | residual_graphs(network, num_calendar(spec.freq, spec.yearly))
+        return graphs | residual_graphs(network, spec)
     if type(network) is LevelNetwork:
-        return graphs
+        return graphs | level_graphs(network, spec)
     raise OptionError(f"a {type(network).__name__} cannot be exported")
 
 
@@ -196,7 +211,8 @@ def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
     """Everything that the runner needs to know and that is no array."""
     network, spec = predictor.network, predictor.spec
     names = ("season", "lags", "scaling", "scale_window", "lookback", "seasonal", "profiles")
-    unit, multiple = steps_of(spec.freq)
+    calendar = calendar_of(spec.freq)
+    unit, multiple = steps_of(spec.freq) if calendar is None else ("times", calendar.offset.n)
     is_residual = isinstance(network, ResidualNetwork)
     return {
         "format": runner.FORMAT,
@@ -214,7 +230,9 @@ def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
             "pad": spec.pad,
             "reach": spec.reach,
             "before": spec.before,
+            "feature_steps": spec.feature_steps,
         },
+        "features": spec.features.to_json(),
         "calendar": {
             "kind": unit,
             "multiple": multiple,
@@ -264,10 +282,13 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
     values = np.random.default_rng(0).standard_normal((length, network.target_dim))
     values = (values + values.cumsum(0) / length**0.5).astype(np.float32)
     values[-3:-1, 0] = np.nan
-    start = period("2024-01-01", period_alias(spec.freq))
-    (forecast,) = predictor.predict([{"start": start, "target": values.T}], 4, seed=0)
+    features = _random_features(spec, *values.shape)
+    entry, start = _entry(values, spec)
+    fields = _fields(features, spec)
+    fields["info"] |= entry.get("info", {})
+    (forecast,) = predictor.predict([entry | fields], 4, seed=0)
     ours = forecast.samples
-    theirs = runner.Runner(folder).predict(values, start.start_time, 4, seed=0)
+    theirs = runner.Runner(folder).predict(values, start, 4, seed=0, calibrated=False, **features)
     scale = np.nanstd(values, axis=0)
     difference = float(np.abs((ours - theirs) / scale).max())
     if not difference < TOLERANCE:
@@ -276,6 +297,50 @@ def _check(predictor: TimeGradPredictor, folder: Path) -> float:
             "part that the runner does not know"
         )
     return difference
+
+
+def _entry(values: np.ndarray, spec: WindowSpec) -> tuple[dict[str, Any], Any]:
+    """An entry with these values, and its start as the runner takes it."""
+    calendar = calendar_of(spec.freq)
+    if calendar is None:
+        start = period("2024-01-01", period_alias(spec.freq))
+        return {"start": start, "target": values.T}, start.start_time
+    steps = len(values) + spec.prediction_length
+    times = pd.date_range("2000-01-01", periods=steps, freq=calendar.offset)
+    (entry,) = from_wide(pd.DataFrame(values, times[: len(values)]), freq=spec.freq)
+    info = {name: part for name, part in entry["info"].items() if name != "columns"}
+    return entry | {"info": info}, times.to_numpy()
+
+
+def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, Any]:
+    """Features for the runner, some of the past missing."""
+    rng, f, found = np.random.default_rng(1), spec.features, {}
+    steps = {"known": (length + spec.prediction_length,), "past": (length,), "real": ()}
+    for kind, before in steps.items():
+        field: Numbers = getattr(f, kind)
+        if field.size:
+            x = rng.standard_normal((*before, dim if field.own else 1, field.size))
+            x = x * np.array(field.scale) + np.array(field.loc)
+            x[: length // 3 if before else 0, 0] = np.nan
+            found[kind] = x if field.own else x[..., 0, :]
+    if f.category.size:
+        rows = range(dim if f.category.own else 1)
+        labels = [
+            [known[int(rng.integers(len(known)))] for known in f.category.labels] for _ in rows
+        ]
+        found["category"] = np.array(labels, dtype=object)[... if f.category.own else 0]
+    return found
+
+
+def _fields(features: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
+    """The same as fields of an entry."""
+    names = {kind: name for name, kind in ATTRIBUTES.items()}
+    given = {names[kind]: x.T for kind, x in features.items()}
+    labels = spec.features.category.labels
+    if CATEGORY in given:
+        codes = zip(given[CATEGORY], labels, strict=True)
+        given[CATEGORY] = np.array([np.vectorize(known.index)(row) for row, known in codes])
+    return {**given, "info": {"features": {"categories": labels}}}
 
 
 def _write(manifest: dict[str, Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from timediff.entries import Panel
 from timediff.feature_spec import Numbers
-from timediff.history import fill_gaps, long_means
+from timediff.history import fill_features, long_means
 from timediff.network.batch import RowFeatures, Static
 from timediff.network.prior import soften
 from timediff.types import Float, Int, Tensor
@@ -58,11 +58,7 @@ class FeatureStore:
             """Of the padding, the entry and the future ``(t, w, k)``."""
             if values is None:
                 return np.zeros((total, 1, 0), "f4")
-            values = field.standardise(values[: length + future])
-            padding = ((spec.pad, length + future - len(values)), (0, 0))
-            table = values.reshape(len(values), -1)
-            table = fill_gaps(np.pad(table, padding, constant_values=np.nan), None)
-            return table.reshape(total, *values.shape[1:])
+            return fill_features(field.standardise(values[: length + future]), spec.pad, total)
 
         known = filled(spec.features.known, features.known)
         past = filled(spec.features.past, features.past)[skipped:]

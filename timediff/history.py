@@ -96,6 +96,20 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     return np.where(empty, mean.astype(values.dtype), values)
 
 
+def fill_features(values: np.ndarray, pad: int, total: int) -> np.ndarray:
+    """Features with gaps filled from the past, ``(total, w, k)``.
+
+    Args:
+        values: ``(T, w, k)``, NaN where missing.
+        pad: rows before them.
+        total: rows, with those before and after them.
+    """
+    table = values.reshape(len(values), -1)
+    padding = ((pad, total - pad - len(values)), (0, 0))
+    table = fill_gaps(np.pad(table, padding, constant_values=np.nan), None)
+    return table.reshape(total, *values.shape[1:])
+
+
 def _bridges(values: np.ndarray, season: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of short gaps, and the last value with what the seasons before made of it.
 

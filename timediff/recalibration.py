@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 
 from timediff._arguments import number, whole
-from timediff._conformal import EXCHANGEABLE, factors, ratios, stretched, usable
+from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
 from timediff.quantiles import percentages
@@ -16,6 +16,7 @@ from timediff.results import Forecast, ForecastGroup
 from timediff.scores import reliability
 from timediff.scores.combination import summed
 from timediff.types import Number
+from timediff.widths import mapped
 
 LEVELS = (20, 50, 80, 90, 95)
 MARK = "recalibrated"
@@ -160,9 +161,16 @@ class Recalibration:
         return np.stack([self._map(paths, factor) for paths in flat]).reshape(samples.shape)
 
     def _map(self, samples: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        moved = stretched(samples, self._shares, factor)
-        moved = np.where(self.positive, np.maximum(moved, 0), moved)
-        return np.where(self.whole, moved.round(), moved)
+        return mapped(samples, self._shares, factor, self.positive, self.whole)
+
+    def table(self) -> dict[str, np.ndarray]:
+        """All that the map needs besides paths, by the arguments of ``timediff.widths.mapped``."""
+        return {
+            "levels": self._shares,
+            "factor": self._factors(),
+            "positive": self.positive,
+            "whole": self.whole,
+        }
 
     def _check(self, forecast: Forecast) -> None:
         if forecast.info.get(MARK):

@@ -1,8 +1,7 @@
 """Draws paths of an exported model with numpy and onnxruntime alone.
 
-This file, ``runner_parts.py`` and ``history.py`` beside it and an exported folder are all that is
-needed: nothing of timediff is imported, and no torch. ``timediff.export_onnx`` puts the three files
-into the folder.
+This file, those named in ``BESIDE`` and an exported folder are all that is needed: nothing of
+timediff is imported, and no torch. ``timediff.export_onnx`` puts the files into the folder.
 
 >>> from runner import Runner
 >>> paths = Runner("folder").predict(values, "2024-03-01T00:00", num_samples=100, seed=0)
@@ -17,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 4  # of the manifest
+FORMAT = 5  # of the manifest
+# files that lie beside this one
+BESIDE = ("runner_graphs", "runner_parts", "runner_features", "history", "widths")
 LIMIT = 10.0  # standardised residuals are cut off here
 MOST_ITERATIONS = 100  # in which missing innovations are found
 POSITIONS = 2**16  # paths × series drawn at a time
@@ -52,7 +53,9 @@ class Runner:
         self.first = self.context + self.horizon * m["window"]["before"]  # steps before the horizon
         with np.load(self.folder / "constants.npz") as file:
             self.constants: Arrays = dict(file)
-        load = _onnx if m["runtime"] == "onnx" else _program
+        widths = [name for name in self.constants if name.startswith("widths_")]
+        self.widths = {name[7:]: self.constants.pop(name) for name in widths}
+        load = _graphs.onnx if m["runtime"] == "onnx" else _graphs.program
         self.graphs = {
             name: load(self.folder / graph["file"], graph["inputs"], options)
             for name, graph in m["graphs"].items()
@@ -65,24 +68,37 @@ class Runner:
         num_samples: int = 100,
         seed: int = 0,
         position: int = 0,
+        calibrated: bool | None = None,
+        **features: Any,
     ) -> np.ndarray:
         """Joint paths of the steps after the end of a history.
 
         Args:
             values: ``(T, D)``, NaN where missing; series in the order of ``manifest["columns"]``.
             start: time of the first row, anything that ``numpy.datetime64`` takes; by the clock
-                that the model counts in: UTC for zoned stamps of less than a day, else local.
+                that the model counts in: UTC for zoned stamps of less than a day, else local. Of a
+                model of a calendar that is closed at times, such as custom business days, the
+                local times ``(T + P,)`` of all rows and of the steps to forecast.
             num_samples: S.
             seed: the same as in timediff gives the same paths, up to rounding.
             position: of the entry in its dataset; 0 for a single one.
+            calibrated: whether the paths are recalibrated; if None, they are if the forecaster was
+                when it was exported.
+            features: those that the model was trained with, in the order of
+                ``manifest["features"]``, with the axis D where each series has its own:
+                ``known=(T + P, F)`` or ``(T + P, D, F)``, known ahead; ``past=(T, F)`` or
+                ``(T, D, F)``, of the past only; ``real=(F,)`` or ``(D, F)``, numbers that do not
+                change; ``category=(F,)`` or ``(D, F)``, labels that do not. NaN where a known one
+                is missing in the past, or one of the past.
 
         Returns:
             ``(S, P, D)``, in the units of the data.
 
         Raises:
-            ValueError: the values do not fit the model.
+            ValueError: the values do not fit the model, or a feature does not, or is missing.
         """
-        return self.sample(self.window(values, start), num_samples, seed, position)
+        window = self.window(values, start, **features)
+        return self.sample(window, num_samples, seed, position, calibrated=calibrated)
 
     def sample(
         self,
@@ -91,6 +107,7 @@ class Runner:
         seed: int = 0,
         position: int = 0,
         noise: np.ndarray | None = None,
+        calibrated: bool | None = None,
     ) -> np.ndarray:
         """Joint paths of a window that is given; see :meth:`window`.
 
@@ -100,7 +117,13 @@ class Runner:
             seed: see :meth:`predict`.
             position: see :meth:`predict`.
             noise: standard normal ``(S, calls, D)`` in place of the seed.
+            calibrated: see :meth:`predict`.
+
+        Raises:
+            ValueError: the paths cannot be recalibrated: the forecaster was not.
         """
+        if calibrated and not self.widths:
+            raise ValueError("the forecaster was not calibrated: calibrate() it, then export it")
         own = int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
         past = self._read_residuals(window) if self.is_residual else self._read_levels(window)
         draw = self._draw_residuals if self.is_residual else self._draw_levels
@@ -114,7 +137,11 @@ class Runner:
             parts.append(draw(past, len(paths), source))
         paths, shift = self._finish(np.concatenate(parts), window), window["shift"]
         kind = np.float64 if np.nan_to_num(shift).any() else paths.dtype
-        return paths + shift.astype(kind) if np.any(shift != 0) else paths
+        paths = paths + shift.astype(kind) if np.any(shift != 0) else paths
+        if calibrated is False or not self.widths:
+            return paths
+        mapped: np.ndarray = _widths.mapped(paths, **self.widths)
+        return mapped
 
     @property
     def is_residual(self) -> bool:
@@ -123,16 +150,19 @@ class Runner:
 
     # -- the window --------------------------------------------------------------------------
 
-    def window(self, values: np.ndarray, start: Any) -> Arrays:
+    def window(self, values: np.ndarray, start: Any, **features: Any) -> Arrays:
         """What the model reads of a history; ``timediff.export.windows`` makes the same.
 
         Args:
             values: see :meth:`predict`.
             start: see :meth:`predict`.
+            features: see :meth:`predict`.
 
         Returns:
             ``target, observed, calendar, floor, whole, shift``; and ``lags, loc, scale``, or with a
-            prior ``recent, seasonal, profile, past, unit, change, deviation``.
+            prior ``recent, seasonal, profile, past, unit, change, deviation``. Of features ``real``
+            and ``category``, and with a prior ``known_recent, known_seasonal, known_profile,
+            known_past, known_horizon, past_recent``; what changes is in ``calendar``, too.
         """
         exact = np.asarray(values)
         exact = exact if exact.dtype == np.float32 else exact.astype(np.float64)
@@ -144,6 +174,7 @@ class Runner:
         if np.isinf(x).any() or np.isnan(x).all():
             raise ValueError("a value is infinite, or there is no observation at all")
         m, c, p = self.manifest["window"], self.first, self.horizon
+        given = _features.read(features, self.manifest["features"], self.dim, len(x), p)
         skipped = max(0, len(x) - m["reach"])
         length = m["pad"] + len(x) - skipped + p
         padded = np.pad(x, ((m["pad"], p), (0, 0)), constant_values=np.nan)
@@ -153,13 +184,26 @@ class Runner:
         stamps = _parts.calendar(
             start, np.arange(len(x) - c, len(x) + p), self.manifest["calendar"]
         )
-        window = {"target": filled[steps], "observed": observed[steps], "calendar": stamps}
+        tables = {
+            kind: _history.fill_features(given[kind], m["pad"], m["pad"] + len(x) + p)
+            for kind in ("known", "past")
+            if kind in given
+        }
+        kept = {kind: table[skipped:] for kind, table in tables.items()}
+        stamps = [stamps, _features.joint(kept, steps, length - p, self.is_residual)]
+        window = {"target": filled[steps], "observed": observed[steps]}
+        window["calendar"] = np.concatenate(stamps, axis=1)
+        for kind in ("real", "category"):
+            if kind in given:
+                window[kind] = np.broadcast_to(given[kind], (self.dim, given[kind].shape[1]))
         zero = (0.0 - offset).astype("f4")
         window["floor"] = np.where((x < zero).any(0), -np.inf, zero)
         window["shift"] = np.where(np.isnan(x).all(0), np.nan, offset)
         window["whole"] = ((x == x.round()) | np.isnan(x)).all(0)
         if self.is_residual:
-            return window | self._pasts(x, filled)
+            if "known" in tables:
+                kept |= self._feature_means(tables["known"], len(x))
+            return window | self._pasts(x, filled, kept)
         whole = m["scale_window"] == "series"
         known = x if whole else np.where(window["observed"], window["target"], np.nan)[:c]
         loc, scale = _parts.scaling(m["scaling"], known)
@@ -169,11 +213,26 @@ class Runner:
             "scale": scale,
         }
 
-    def _pasts(self, x: np.ndarray, filled: np.ndarray) -> Arrays:
+    def _feature_means(self, known: np.ndarray, length: int) -> Arrays:
+        """Long means of what is known ahead, from the first origin on; see ``FeatureStore``."""
+        own = known.shape[1:]
+        past = known[self.manifest["window"]["pad"] :][:length].reshape(length, -1)
+        mean, profile = self._long_means(past)
+        return {
+            "mean": mean.reshape(-1, *own),
+            "profile": profile.reshape(len(profile), *own, profile.shape[2]),
+        }
+
+    def _long_means(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = self.horizon
+        spec = types.SimpleNamespace(**self.manifest["window"], prediction_length=p)
+        means: tuple[np.ndarray, np.ndarray] = _history.long_means(x, spec, len(x) - self.first, p)
+        return means
+
+    def _pasts(self, x: np.ndarray, filled: np.ndarray, features: Arrays) -> Arrays:
         """What the prior reads, for every block of one horizon and every series."""
         m, p, length = self.manifest["window"], self.horizon, len(filled)
-        spec = types.SimpleNamespace(**m, prediction_length=p)
-        past, profile = _history.long_means(x, spec, len(x) - self.first, p)
+        past, profile = self._long_means(x)
         origin = np.arange(length - p - self.first, length - p + 1, p)
         horizon = origin[:, None] + np.arange(p)
         recent = filled[origin[:, None] + np.arange(-m["lookback"], 0)]
@@ -187,6 +246,7 @@ class Runner:
             "unit": unit,
             "change": change,
             "deviation": deviation,
+            **_features.pasts(features, origin, m, self.dim, p),
         }
 
     # -- a prior, and the diffusion of what it leaves open -------------------------------------
@@ -206,13 +266,18 @@ class Runner:
         def by_window(x: np.ndarray) -> np.ndarray:
             return flat(x.reshape(-1, d, p).swapaxes(1, 2))
 
-        stamps = (
-            window["calendar"].reshape(blocks, p, window["calendar"].shape[1]).repeat(d, axis=0)
-        )
+        stamps = window["calendar"][:, : 2 * len(self.manifest["calendar"]["fields"])]
+        stamps = stamps.reshape(blocks, p, stamps.shape[1]).repeat(d, axis=0)
         series = np.tile(np.arange(d), blocks)
         names = {"unit": "unit", "change": "change", "scale": "deviation"}
         rows = {name: flat(window[name]) for name in ("recent", "seasonal", "profile")}
+        rows |= {name: flat(window[name]) for name in _features.PASTS if name in window}
+        if "known_horizon" in rows:
+            stamps = np.concatenate([stamps, _features.soften(rows["known_horizon"])], axis=-1)
         rows |= {name: np.tile(window[own], blocks) for name, own in names.items()}
+        for name in ("real", "category"):
+            if name in window:
+                rows[name] = np.tile(window[name], (blocks, 1))
         rows |= {"past": window["past"].ravel(), "calendar": stamps, "series": series}
         loc, scale = self.graphs["prior"](rows)
         (contexts,) = self.graphs["context"]({"series": series, "calendar": stamps})
@@ -257,7 +322,7 @@ class Runner:
         last = np.where(observed & (count == total), z, 0.0).sum(1)
         mean = z.sum(1) / total[:, 0].clip(min=1)
         x = np.concatenate([last.reshape(-1, d), mean.reshape(-1, d)], axis=1)
-        x = (x / np.sqrt(1 + np.abs(x))).astype("f4")
+        x = _features.soften(x).astype("f4")
         shift = (x - k["factor_mean"]) @ k["loadings"] @ k["effects"].reshape(-1, p * d)
         shift = shift.reshape(-1, p, d).swapaxes(1, 2).reshape(-1, p)
         ratio = np.tile(k["ratio"].T, (len(shift) // d, 1))
@@ -344,10 +409,14 @@ class Runner:
         lags = ((window["lags"] - loc) / scale).astype("f4")
         seen = window["observed"][:c]
         x = np.where(seen, (window["target"][:c] - loc) / scale, 0.0)
-        state = self._read(self._level_inputs(lags[:c], window["calendar"][:c]))
+        stamps = window["calendar"]
+        if "static" in self.graphs:
+            (static,) = self.graphs["static"](window)
+            stamps = np.concatenate([stamps, np.tile(static.ravel(), (len(stamps), 1))], axis=1)
+        state = self._read(self._level_inputs(lags[:c], stamps[:c]))
         count = seen.sum(0).clip(min=1)
         mean = x.sum(0) / count
-        past = {"calendar": window["calendar"][c:], "lags": lags[c:], "loc": loc, "scale": scale}
+        past = {"calendar": stamps[c:], "lags": lags[c:], "loc": loc, "scale": scale}
         past |= {f"state{i}": part for i, part in enumerate(state)}
         if self.manifest["start"] == "standard":
             return past
@@ -394,7 +463,7 @@ class Runner:
 
     def _chain(self, h: np.ndarray, noise: Noise, mean: Any = 0.0, variance: Any = 1.0) -> Any:
         """The reverse chain: sums of earlier vectors, noise, and what the network predicts."""
-        (condition,) = self.graphs["condition"]({"h": h})
+        conditions = self.graphs["condition"]({"h": h})  # of the denoiser, and of the variance
         chain = self.manifest["chain"]
         alpha, sigma = np.float32(chain["alpha"]), np.float32(chain["sigma"])
         spread = np.sqrt(alpha**2 * np.float32(variance) + sigma**2)
@@ -404,10 +473,16 @@ class Runner:
                 known[number] = noise()
             elif kind == "sum":
                 known[number] = sum(np.float32(weight) * known[i] for i, weight in detail)
-            else:  # the network's prediction for a vector at a step
-                i, k = detail
-                inputs = {"x": known[i], "k": np.array([k]), "condition": condition}
-                (known[number],) = self.graphs["denoiser"](inputs)
+            else:  # what a network says of a vector at a step: a prediction, or a variance
+                i, k, *variances = detail
+                inputs = {"x": known[i], "k": np.array([k]), "condition": conditions[0]}
+                if kind == "learned":
+                    inputs["condition"] = conditions[1]
+                    (share,) = self.graphs["variance"](inputs)
+                    small, large = np.float32(variances)
+                    known[number] = np.sqrt(small ** (1 - share) * large**share) * noise()
+                else:
+                    (known[number],) = self.graphs["denoiser"](inputs)
             for i in last:  # not used any more
                 del known[i]
         return known[len(chain["program"])]
@@ -421,37 +496,6 @@ class Runner:
         return paths.clip(min=np.minimum(window["floor"], self.constants["floor"]))
 
 
-def _onnx(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        str(file), **{"providers": ["CPUExecutionProvider"]} | options
-    )
-    kinds = {part.name: "i8" if "int64" in part.type else "f4" for part in session.get_inputs()}
-
-    def call(inputs: Arrays) -> Any:
-        # an input that a graph does not need is not among its inputs
-        return session.run(None, {n: np.asarray(inputs[n], kind) for n, kind in kinds.items()})
-
-    return call
-
-
-def _program(file: Path, names: list[str], options: dict[str, Any]) -> Callable[[Arrays], Any]:
-    import torch  # a program of torch.export needs it; an ONNX file does not
-
-    module = torch.export.load(str(file)).module()
-
-    def call(inputs: Arrays) -> Any:
-        parts = (np.ascontiguousarray(inputs[name]) for name in names)
-        parts = (part if part.dtype.kind == "i" else part.astype("f4") for part in parts)
-        with torch.no_grad():
-            outputs = module(*map(torch.from_numpy, parts))
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        return [part.numpy() for part in outputs]
-
-    return call
-
-
 def _beside(name: str) -> Any:
     """The module in the file beside this one, wherever both were copied."""
     file = Path(__file__).with_name(f"{name}.py")
@@ -463,4 +507,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_history, _parts = _beside("history"), _beside("runner_parts")
+_graphs, _parts, _features, _history, _widths = map(_beside, BESIDE)

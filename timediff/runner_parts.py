@@ -51,28 +51,49 @@ def philox(counter: tuple[Any, ...], key: tuple[Any, Any]) -> tuple[np.ndarray, 
     return a, b, c, d
 
 
-def calendar(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
-    """Sines and cosines of the calendar fields, ``(len(steps), F)``.
+def _given(times: Any, steps: np.ndarray) -> np.ndarray:
+    """The times of steps of a calendar that is closed at times."""
+    stamps, needed = np.asarray(times, "M8[s]"), int(steps[-1]) + 1
+    if stamps.shape != (needed,):
+        raise ValueError(
+            "the model counts the open steps of a calendar: give as start the times of all rows "
+            f"and of the steps to forecast, {needed} in all, not {stamps.size}"
+        )
+    if steps[0] < 0:
+        raise ValueError(
+            "the model counts the open steps of a calendar and reads the times of its context: "
+            f"give {-steps[0]} more rows and times before these, NaN where a value is missing"
+        )
+    return stamps[steps]
 
-    Args:
-        start: time of step 0.
-        steps: numbers of the steps.
-        rule: how steps are counted and which fields there are, from the manifest.
-    """
+
+def _counted(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
+    """The times of steps of a frequency that has periods."""
     first, kind, anchor = np.datetime64(start, "s"), rule["kind"], rule["anchor"]
     moved = steps * rule["multiple"]
     if kind in ("M", "Q", "Y"):
         months = moved * {"M": 1, "Q": 3, "Y": 12}[kind]
-        time = (first.astype("M8[M]") + months).astype("M8[s]")
-    elif kind == "B":
-        time = np.busday_offset(first.astype("M8[D]"), moved, roll="forward").astype("M8[s]")
-    elif kind == "W":  # a week is named by its last day
+        return (first.astype("M8[M]") + months).astype("M8[s]")
+    if kind == "B":
+        return np.busday_offset(first.astype("M8[D]"), moved, roll="forward").astype("M8[s]")
+    if kind == "W":  # a week is named by its last day
         day = first.astype("M8[D]")
         day = day + (anchor - (int(day.astype(int)) + 3)) % 7
-        time = (day + 7 * moved).astype("M8[s]")
-    else:
-        unit = {"D": 86400, "h": 3600, "min": 60, "s": 1}[kind]
-        time = first + (moved * unit).astype("m8[s]")
+        return (day + 7 * moved).astype("M8[s]")
+    unit = {"D": 86400, "h": 3600, "min": 60, "s": 1}[kind]
+    return first + (moved * unit).astype("m8[s]")
+
+
+def calendar(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
+    """Sines and cosines of the calendar fields, ``(len(steps), F)``.
+
+    Args:
+        start: time of step 0; of the kind ``"times"`` those of all steps up to the last.
+        steps: numbers of the steps.
+        rule: how steps are counted and which fields there are, from the manifest.
+    """
+    kind, anchor = rule["kind"], rule["anchor"]
+    time = _given(start, steps) if kind == "times" else _counted(start, steps, rule)
     seconds, days, month = time.astype(int), time.astype("M8[D]"), time.astype("M8[M]").astype(int)
     weekday = (days.astype(int) + 3) % 7
     thursday = days + (3 - weekday)
@@ -85,6 +106,7 @@ def calendar(start: Any, steps: np.ndarray, rule: dict[str, Any]) -> np.ndarray:
         "minute": seconds // 60 % 60,
         "hour": seconds // 3600 % 24,
         "dayofweek": weekday,
+        "day": (days - days.astype("M8[M]").astype("M8[D]")).astype(int) + 1,
         "dayofyear": day_of_year(days),
         "weekofyear": (day_of_year(thursday) - 1) // 7 + 1,
         "month": month % 12 + 1,

@@ -89,7 +89,7 @@ class LinearEffects(nn.Module):
         beta = beta * rows.unit.unsqueeze(1)
 
         def effect(x: Tensor) -> Tensor:
-            return (x @ beta.view(len(beta), *[1] * (x.ndim - 3), -1, 1)).squeeze(-1)
+            return (x @ beta.view(beta.shape[0], *[1] * (x.ndim - 3), -1, 1)).squeeze(-1)
 
         x = rows.features
         left = rows._replace(

@@ -7,9 +7,10 @@ where the chain starts and where the noise comes from is decided here.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from timediff.diffusion.model import ConditionalDiffusion, Prediction
 from timediff.errors import OptionError
@@ -72,6 +73,26 @@ class Chain:
     def at(self, k: int) -> tuple[float, float]:
         """``(alpha_k, sigma_k)``."""
         return self.model.schedule.at(k)
+
+    def learned_noise(
+        self, x: Float[Tensor, "*b d"], k: int, small: float, large: float
+    ) -> Float[Tensor, "*b d"]:
+        """Noise as wide as the model has learned, between two variances.
+
+        Args:
+            x: where the chain is.
+            k: its step.
+            small: the variance for a share of 0.
+            large: that for a share of 1.
+        """
+        denoiser: Any = self.model.denoiser
+        step = torch.full((1,) * (x.ndim - 1), k, device=x.device)
+        return between(small, large, denoiser.fraction(x, step, self.condition)) * self.noise()
+
+
+def between(small: float, large: float, share: Any) -> Any:
+    """The deviation whose variance is geometrically between two."""
+    return (small ** (1 - share) * large**share) ** 0.5
 
 
 class Sampler(ABC):

@@ -1,13 +1,10 @@
 """Ancestral sampling (Ho et al. 2020)."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
 
 from timediff.diffusion.denoisers import LearnedVariance
 from timediff.diffusion.model import ConditionalDiffusion
-from timediff.diffusion.samplers.base import SAMPLERS, Chain, Sampler
+from timediff.diffusion.samplers.base import SAMPLERS, Chain, Sampler, between
 from timediff.errors import OptionError
 from timediff.registry import unknown_name
 from timediff.types import Float, Tensor
@@ -66,15 +63,6 @@ class DDPM(Sampler):
             return mean
         sigma_j, sigma_k = chain.at(j)[1], chain.at(k)[1]
         forward = variance * sigma_k**2 / sigma_j**2
-        share: float | Tensor | None = self.interpolation
-        if share is None:
-            share = self._learned(chain, x, k)
-        deviation = (variance ** (1 - share) * forward**share) ** 0.5
-        return mean + deviation * chain.noise()
-
-    @staticmethod
-    def _learned(chain: Chain, x: Float[Tensor, "*b d"], k: int) -> Float[Tensor, "*b d"]:
-        """The share of the forward variance that the model says."""
-        denoiser: Any = chain.model.denoiser
-        step = torch.full((1,) * (x.ndim - 1), k, device=x.device)
-        return denoiser.fraction(x, step, chain.condition)
+        if self.interpolation is None:
+            return mean + chain.learned_noise(x, k, variance, forward)
+        return mean + between(variance, forward, self.interpolation) * chain.noise()
