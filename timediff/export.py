@@ -210,7 +210,16 @@ def _graphs(network: TimeGradNetwork, spec: WindowSpec, learned: bool) -> dict[s
 def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
     """Everything that the runner needs to know and that is no array."""
     network, spec = predictor.network, predictor.spec
-    names = ("season", "lags", "scaling", "scale_window", "lookback", "seasonal", "profiles")
+    names = (
+        "season",
+        "lags",
+        "scaling",
+        "scale_window",
+        "lookback",
+        "seasonal",
+        "profiles",
+        "level",
+    )
     calendar = calendar_of(spec.freq)
     unit, multiple = steps_of(spec.freq) if calendar is None else ("times", calendar.offset.n)
     is_residual = isinstance(network, ResidualNetwork)

@@ -284,7 +284,8 @@ class Runner:
         observed, target = by_row(window["observed"][:-p]), by_row(window["target"][:-p])
         z = self._residual(target, observed, loc[:-d], scale[:-d])
         if self.first > c:  # common factors
-            loc, scale = self._shifted(z, observed, loc, scale)
+            standing = _parts.standing(rows, self.manifest["window"]["level"])
+            loc, scale = self._shifted(z, observed, standing[d:], loc, scale)
             z = self._residual(target, observed, loc[:-d], scale[:-d])
         within = slice(len(loc) - (c // p + 1) * d, -d)  # the rows of the context
         z, observed = z[within.start :], observed[within.start :]
@@ -313,15 +314,22 @@ class Runner:
         return np.where(observed, (target - loc) / scale, 0.0).clip(-LIMIT, LIMIT)
 
     def _shifted(
-        self, z: np.ndarray, observed: np.ndarray, loc: np.ndarray, scale: np.ndarray
+        self,
+        z: np.ndarray,
+        observed: np.ndarray,
+        standing: np.ndarray,
+        loc: np.ndarray,
+        scale: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Location and scale after what the block before says; see ``CommonFactors``."""
+        """Location and scale after what is known at the origin; see ``CommonFactors``."""
         k, d, p = self.constants, self.dim, self.horizon
         count = observed.cumsum(1)
         total = count[:, -1:]
         last = np.where(observed & (count == total), z, 0.0).sum(1)
         mean = z.sum(1) / total[:, 0].clip(min=1)
-        x = np.concatenate([last.reshape(-1, d), mean.reshape(-1, d)], axis=1)
+        x = np.concatenate([part.reshape(-1, d) for part in (last, mean)], axis=1)
+        standing = standing.reshape(len(x), d, -1).swapaxes(1, 2).reshape(len(x), -1)
+        x = np.concatenate([x, standing], axis=1)
         x = _features.soften(x).astype("f4")
         shift = (x - k["factor_mean"]) @ k["loadings"] @ k["effects"].reshape(-1, p * d)
         shift = shift.reshape(-1, p, d).swapaxes(1, 2).reshape(-1, p)
