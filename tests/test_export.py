@@ -320,6 +320,7 @@ def test_programs_draw_what_the_predictor_draws(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.slow  # some seconds of tracing
 def test_a_learned_variance_that_is_not_drawn_with_is_left_out(tmp_path):
     predictor = random_predictor(variance_weight=0.1)
     folder = export.export_programs(predictor, tmp_path / "model")
@@ -352,6 +353,7 @@ def test_features_are_read_as_the_predictor_reads_them(spec, kind, tmp_path):
     check(predictor, export.export_onnx(predictor, tmp_path / "model"), history(100))
 
 
+@pytest.mark.slow  # some seconds of tracing
 def test_programs_read_features_too(tmp_path):
     predictor, values = random_predictor(with_features(RESIDUAL, "all")), history().astype(float)
     values[:, 2] += 3e9  # counted from a level
@@ -446,7 +448,7 @@ def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
     (window,) = export.windows(forecaster)
     assert far(ours, made.sample(window, 60, calibrated=True), values) < 1e-5
     assert far(ours, plain, values) > 0.1
-    made = runner.Runner(export.export_programs(predictor, tmp_path / "predictor"))
+    made.widths = {}  # as of a predictor alone
     with pytest.raises(ValueError, match="was not calibrated"):
         made.predict(values, "2024-01-01", calibrated=True)
 
@@ -494,6 +496,7 @@ def test_a_window_of_a_calendar_is_the_predictors(offset):
         made.window(values[:10], times[:16])
 
 
+@pytest.mark.slow  # some seconds of tracing
 def test_a_model_of_a_calendar_is_exported(tmp_path):
     spec = dataclasses.replace(with_features(RESIDUAL, "category"), freq=text_of(HOURS))
     predictor, values = random_predictor(spec), history(100)
