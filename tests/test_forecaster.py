@@ -117,6 +117,9 @@ def test_groups_go_in_and_come_out_by_their_keys():
     assert len(forecaster.history()[7]) == 210
     with pytest.raises(DataError, match="no group 'south'"):
         forecaster.update({"south": table()})
+    message = r"groups, \['north', 7\]: the new rows must be a dict .* the column 'group'"
+    with pytest.raises(DataError, match=message):
+        forecaster.update(table(210)[-10:])
     with pytest.raises(OptionError, match="several groups"):
         forecaster.plot()
     result = forecaster.backtest(windows=2, num_samples=4, baselines=False)

@@ -80,7 +80,7 @@ def _read_dynamic(
         )
         raise DataError(
             f"{what} is stamped in another way than the table of the series: {own}, not {theirs}: "
-            "give both the same time zone and phase"
+            + _way_out(layout, grid.layout, what)
         )
     away = start.ordinal - grid.start.ordinal
     if away % grid.start.freq.n:
@@ -114,6 +114,19 @@ def _read_dynamic(
             raise DataError(f"{what} has no column {label!r}: give each feature of every series")
     fields = [[read((n, s), where[n, s]) for s in grid.columns] for n in names]
     return np.array(fields), list(map(str, names))
+
+
+def _way_out(own: dict[str, Any], wanted: dict[str, Any], what: str) -> str:
+    """What to do about a table that is stamped in another way than that of the series."""
+    zone = wanted.get("tz")
+    if own.get("tz") == zone:
+        if ("freq" in own) != ("freq" in wanted):
+            return "give both timestamps (.to_timestamp), or both periods (.to_period)"
+        return f"shift the timestamps of {what} to those of the table of the series"
+    if zone is None:
+        return f"give the table of the series its zone, too (tz_localize), or {what} none"
+    known = "" if "tz" in own else "its own time zone (tz_localize), then "
+    return f"give {what} {known}that of the table of the series (tz_convert({str(zone)!r}))"
 
 
 def _check_series(grid: Grid, series: Iterable[Hashable], what: str) -> None:

@@ -57,6 +57,16 @@ def text_of(freq: str | pd.offsets.BaseOffset) -> str:
     return freq if isinstance(freq, str) else describe(freq)
 
 
+def offset_of(freq: str) -> pd.offsets.BaseOffset:
+    """The offset of pandas that a frequency means; of a bare period, that of the begins.
+
+    Raises:
+        OptionError: ``freq`` is no frequency.
+    """
+    calendar = calendar_of(freq)
+    return _offsets(freq)[0] if calendar is None else calendar.offset
+
+
 def frequency(entry: Mapping[str, Any]) -> str:
     """The frequency by which the table of an entry was read."""
     return str((entry.get("info") or {}).get("freq", entry["start"].freqstr))

@@ -365,15 +365,15 @@ class Forecaster:
         return plot_training(self.predictor.curves)
 
     def plot_chain(self, series: Sequence[Any] | None = None) -> "matplotlib.figure.Figure":
-        """The reverse chain of the first step, from noise to the joint law of two series.
+        """The reverse chain of the first step, from noise to the law of one series, or two.
 
         See :func:`timediff.plot_training.plot_chain`.
 
         Args:
-            series: the two series; the first two if None.
+            series: one or two; the first two if None.
 
         Raises:
-            OptionError: an unknown series, or not two of them.
+            OptionError: an unknown series, one twice, or more than two.
         """
         from timediff.plot_training import plot_chain
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -154,9 +154,17 @@ class Kept:
         for key, entry in new.entries.items():
             key = keys[0] if not self.grouped and not new.grouped else key
             if key not in history:
+                if self.grouped and not new.grouped:
+                    self._ask_for_groups("the new rows")
                 raise DataError(f"there is no group {key!r}: groups are {keys}")
             history[key] = extended(history[key], entry)
         return replace(self, entries=history).known(features)
+
+    def _ask_for_groups(self, what: str) -> NoReturn:
+        raise DataError(
+            f"there are several groups, {[*self.entries]}: {what} must be a dict of tables with "
+            f"some of these keys, or a table with the column {self.names.group!r}"
+        )
 
     def tables(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
         """As a wide table, or one for each group."""
@@ -214,10 +222,7 @@ class Kept:
         """
         given = by_group(given, self.names.group)
         if self.grouped and not isinstance(given, Mapping):
-            raise DataError(
-                "there are several groups: what is given must be a dict of tables, or a table with "
-                f"the column {self.names.group!r}"
-            )
+            self._ask_for_groups("what is given")
         tables = given if self.grouped else dict.fromkeys(self.entries, given)
         unknown = [key for key in tables if key not in self.entries]
         if unknown:
