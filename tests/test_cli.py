@@ -345,6 +345,38 @@ def test_numbers_with_a_decimal_comma(tmp_path):
     assert read_table(str(path))["a"].tolist() == [1.0]
 
 
+def test_the_order_of_day_and_month_is_remembered(folder):
+    days = frame(40 * 24).resample("D").mean()
+    days = days.set_axis(pd.date_range(end="2024-02-03", periods=len(days)), axis=0)
+    later = days.set_axis(days.index + pd.Timedelta(days=len(days)), axis=0)
+    weather = pd.concat([days, later])[["a"]].rename(columns={"a": "wind"})
+
+    def write(table: pd.DataFrame, place: str) -> str:
+        table.set_axis(table.index.strftime("%d.%m.%Y"), axis=0).to_csv(place, index_label="Tag")
+        return place
+
+    options = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items()]
+    write(weather[: len(days) + 1], "weather.csv")
+    run(
+        "fit",
+        write(days, "days.csv"),
+        "--horizon",
+        1,
+        *options,
+        "--known",
+        "weather.csv",
+        "-o",
+        "d",
+    )
+    ahead = write(weather[len(days) + 1 :][:1], "ahead.csv")
+    run("update", "d", write(later[:1], "day.csv"), "--known", ahead)
+    shown = run("predict", "d", "--given", write(later[1:2][["a"]], "given.csv"), "--samples", 5)
+    got = table(shown)
+    assert got["Tag"].unique().tolist() == [str(later.index[1])[:10]]
+    assert got.set_index("series").loc["a", "0.05"] == pytest.approx(later["a"].iloc[1], rel=1e-4)
+    assert Forecaster.load("d").history().index[-1] == later.index[0]
+
+
 def test_text_in_another_encoding(folder):
     Path("latin.csv").write_bytes(Path("load.csv").read_bytes().replace(b",a,", b",K\xf6ln,"))
     run("--encoding", "latin-1", "fit", "latin.csv", "--horizon", 24, "-o", "new")

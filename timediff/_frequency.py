@@ -256,6 +256,13 @@ def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Datetim
     return stamps
 
 
+def index_of(start: pd.Period, length: int, info: Mapping[str, Any]) -> pd.Index:
+    """The times as the table had them: ``stamps_of``, or periods if they were."""
+    if "periods" in info:
+        return clock(start, length, None)
+    return stamps_of(start, length, dict(info))
+
+
 def clock_info(info: Mapping[str, Any] | None) -> dict[str, Any]:
     """What pictures need of ``info``: nothing of periods, of a calendar how it is stamped.
 

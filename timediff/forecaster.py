@@ -105,6 +105,7 @@ class Forecaster:
         past: Any = None,
         future: Any = None,
         static: Any = None,
+        day_first: bool | None = None,
     ) -> "Forecaster":
         """Train a model of these series, and keep them as the history that forecasts go on from.
 
@@ -124,6 +125,8 @@ class Forecaster:
             past: likewise, features that are known of the past only.
             future: beside a long table, the later rows of its columns that are known ahead.
             static: a table of what does not change, series × features: numbers or categories.
+            day_first: of text such as ``05.01.2024``, whether the day comes first, where all rows
+                together do not tell. The order is remembered for later tables.
 
         Returns:
             Itself.
@@ -140,6 +143,7 @@ class Forecaster:
             target_column=target_column,
             group_column=group_column,
             features=Features(known, past, future, static),
+            day_first=day_first,
         )
         kept = Kept.of(reading)
         if self.freq is None:

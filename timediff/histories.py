@@ -111,7 +111,9 @@ def extended(history: Entry, new: Entry) -> Entry:
             "wrong?"
         )
     target = _merged(history["target"], new["target"], before, before + offset)
-    joined = {**history, "start": start - before, "target": target}
+    told = {key: value for key, value in new["info"].items() if key == "day_first"}
+    info = told | history["info"]  # what the history's own dates did not tell
+    joined = {**history, "start": start - before, "target": target, "info": info}
     for field in (KNOWN, PAST):
         if history.get(field) is not None:
             later = new.get(field)

@@ -110,7 +110,7 @@ def write_table(
     """Write a table.
 
     Args:
-        frame: its index is not written.
+        frame: its index is not written; of periods their begins are.
         place: a path, or ``-`` for stdout.
         given: the format; by the suffix if None.
         overwrite: whether a file may be replaced.
@@ -119,6 +119,8 @@ def write_table(
         OptionError: see :func:`check_output` and :func:`format_of`.
     """
     name = format_of(place, given)
+    periods = [c for c in frame.columns if str(frame[c].dtype).startswith("period")]
+    frame = frame.assign(**{str(c): frame[c].dt.start_time for c in periods})
     if place == "-":
         if name == "parquet":
             import io
