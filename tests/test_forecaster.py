@@ -581,6 +581,16 @@ def test_features_of_a_table_are_those_of_the_entry(with_known):
     assert (forecast.mean()["a"][lift == 1].min()) > forecast.mean()["a"][lift == 0].max()
 
 
+def test_features_of_series_without_a_season():
+    years = pd.date_range("1960", periods=60 + P, freq="YS")
+    tax = pd.DataFrame({"tax": np.random.default_rng(1).random(60 + P) < 0.4}, years) * 1.0
+    frame = pd.DataFrame(series(60).T, years[:60], list("abc")) + 4 * tax[:60].to_numpy()
+    forecaster = quick().fit(frame, known=tax)
+    assert not forecaster.predictor.spec.profiles
+    on, off = (forecaster.predict(known=0 * tax[-P:] + x).mean() for x in (1, 0))
+    assert (on - off > 2).all().all()
+
+
 def test_what_becomes_known_later_is_used(with_known):
     other = known()
     other.iloc[240:246] = 1 - other.iloc[240:246]
