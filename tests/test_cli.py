@@ -25,7 +25,7 @@ from tests.test_readme import ROOT
 from timediff import Forecaster, scores
 from timediff.cli import app, screen
 from timediff.cli.app import ORDER
-from timediff.cli.files import replacing
+from timediff.cli.files import replacing, write_table
 from timediff.cli.settings import COLUMNS, literal, settings
 from timediff.cli.tables import read_table
 from timediff.errors import OptionError
@@ -375,6 +375,14 @@ def test_the_order_of_day_and_month_is_remembered(folder):
     assert got["Tag"].unique().tolist() == [str(later.index[1])[:10]]
     assert got.set_index("series").loc["a", "0.05"] == pytest.approx(later["a"].iloc[1], rel=1e-4)
     assert Forecaster.load("d").history().index[-1] == later.index[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_periods_are_written_by_their_begins(tmp_path, suffix):
+    weeks = pd.period_range("2024-01-01", periods=3, freq="W")
+    place = str(tmp_path / f"t{suffix}")
+    write_table(pd.DataFrame({"a": 1.0, "ds": weeks}), place)
+    assert read_table(place)["ds"].tolist() == list(weeks.start_time)
 
 
 def test_text_in_another_encoding(folder):

@@ -267,6 +267,9 @@ def test_update_appends_and_can_train_on(own):
     after = own.predict(num_samples=4)
     assert after.index[0] == frame.index[-1] + pd.Timedelta(hours=1)
     assert np.array_equal(after.samples, own.predict(frame, num_samples=4).samples)
+    own.update({"frame": frame[-1:]})
+    with pytest.raises(DataError, match="there are no groups: give a table"):
+        own.update({"north": frame[-1:]})
     own.update(frame[-1:])  # a single row
     before, weights = own.predict(num_samples=4), own.predictor.network.state_dict()
     own.update(frame[-1:], train=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from timediff._frequency import locate
+from timediff._frequency import locate, same_stamps
 from timediff._tables import check_table, first_of, read_clock, read_numbers
 from timediff.errors import DataError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
@@ -74,7 +74,8 @@ def _read_dynamic(
     stamps, _, zone = read_clock(table.index, grid.freq)
     start, rows, layout = locate(stamps, grid.freq, labels=table.index)
     layout |= zone
-    if layout != grid.layout:
+    same = {key: layout.get(key) == grid.layout.get(key) for key in ("freq", "tz", "clock")}
+    if not all(same.values()) or not same_stamps(start, int(rows[-1]) + 1, layout, grid.layout):
         own, theirs = (
             dict(a.items() - b.items()) for a, b in ((layout, grid.layout), (grid.layout, layout))
         )

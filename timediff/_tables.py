@@ -146,6 +146,12 @@ def long_columns(
     return frame[columns].assign(**{time: stamps}), day_first
 
 
+def without_periods(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the begins of periods in their place, for what knows no periods."""
+    periods = [c for c in frame.columns if isinstance(frame[c].dtype, pd.PeriodDtype)]
+    return frame.assign(**{str(c): frame[c].dt.start_time for c in periods})
+
+
 def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:
     """Raise a DataError where a long table has two rows of the same series and time."""
     twice = table.duplicated([ids, time])

@@ -163,6 +163,8 @@ class Kept:
             if key not in history:
                 if self.grouped and not new.grouped:
                     self._ask_for_groups("the new rows")
+                if not self.grouped:
+                    raise DataError("there are no groups: give a table, not a dict of them")
                 raise DataError(f"there is no group {key!r}: groups are {keys}")
             history[key] = extended(history[key], entry)
         order = new.day_first if self.day_first is None else self.day_first

@@ -53,6 +53,15 @@ def test_without_a_table_the_saved_history_is_used(uri, forecaster):
     assert len(paths) == 2 * 6 * 3 and "sample" in paths
 
 
+def test_a_response_has_no_periods(forecaster, table):
+    history = table.to_period("h")
+    wanted = forecaster.predict(history, num_samples=2).index.start_time
+    params = {"num_samples": 2, "samples": True}
+    for options in (params, {"num_samples": 2}):
+        got = flavor.PyFunc(forecaster).predict(history, options)
+        assert got["timestamp"].unique().tolist() == list(wanted)
+
+
 def test_the_forecaster_itself_comes_back(uri, forecaster, tmp_path):
     loaded = flavor.load_model(uri)
     assert isinstance(loaded, Forecaster)

@@ -29,6 +29,7 @@ except ImportError as error:
 
 import timediff
 from timediff._one_table import taken_apart
+from timediff._tables import without_periods
 from timediff.forecaster import Forecaster
 
 FLAVOR_NAME = "timediff"
@@ -155,7 +156,7 @@ class PyFunc:
             params: see :func:`signature`.
 
         Returns:
-            A long table: a row for each series and time.
+            A long table: a row for each series and time; of periods their begins.
 
         Raises:
             DataError: the table has other series, or there is none and no history; a feature has no
@@ -173,8 +174,8 @@ class PyFunc:
             seed=None if given["seed"] == OWN else int(given["seed"]),
         )
         if given["samples"]:
-            return forecast.to_frame(samples=True)
-        return forecast.to_frame(level=[float(level) for level in given["level"]])
+            return without_periods(forecast.to_frame(samples=True))
+        return without_periods(forecast.to_frame(level=[float(x) for x in given["level"]]))
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> PyFunc:

@@ -118,9 +118,9 @@ def write_table(
     Raises:
         OptionError: see :func:`check_output` and :func:`format_of`.
     """
-    name = format_of(place, given)
-    periods = [c for c in frame.columns if str(frame[c].dtype).startswith("period")]
-    frame = frame.assign(**{str(c): frame[c].dt.start_time for c in periods})
+    from timediff._tables import without_periods
+
+    name, frame = format_of(place, given), without_periods(frame)
     if place == "-":
         if name == "parquet":
             import io
