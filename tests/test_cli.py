@@ -802,6 +802,8 @@ def test_a_column_says_the_groups_of_all_tables(folder, form):
     missing = ["score", "groups_paths.csv", "next_day.csv", "--group-column", "region"]
     assert "ACTUALS has no column 'region'" in run(*missing, code=1).stderr
 
+    judged = run("likelihood", "regions", "--last", 24, "--flow-steps", 0)
+    assert list(table(judged))[:2] == ["region", found.columns[2]]
     run("plot", "regions", "--group", "8", "--actuals", "later.csv", "-o", "eight.png")
     scores = table(run("backtest", "groups.csv", *line.split()[:4], "--windows", "1"))
     assert scores["model"][0] == "timediff"

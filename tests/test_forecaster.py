@@ -147,6 +147,9 @@ def test_groups_may_be_told_by_a_column(long):
     assert (scenario["north"]["a"].samples.std(0) > 0).all()
     forecaster.update(later)  # as it is there already
     assert len(forecaster.history()[7]) == 200
+    windows = forecaster.backtest(windows=2, num_samples=2, baselines=False)
+    assert windows.by_window().index.names == ["area", "start"]
+    assert windows.to_frame()["area"].unique().tolist() == ["north", 7]
     with pytest.raises(DataError, match="no column 'place'"):
         quick().fit(rows, group_column="place")
     rows.loc[rows.index[3], "area"] = None

@@ -52,7 +52,7 @@ def taken_apart(table: Any, kept: Kept, spec: FeatureSpec) -> dict[str, Any]:
     groups = by_group(flattened(table, kept.names.columns), kept.names.group)
     if not isinstance(groups, Mapping):
         parts = _apart(to_pandas(groups), kept, spec)._asdict()
-        one = next(iter(kept.entries.values()), None)
+        one = None if kept.grouped else next(iter(kept.entries.values()), None)
         return parts | {"static": None if parts["data"] is None else _static(one)}
     pieces = {key: _apart(frame, kept, spec) for key, frame in groups.items()}
     empty = [key for key, piece in pieces.items() if piece.data is None]
@@ -123,24 +123,20 @@ def _long(
     if target is not None and frame[target].notna().any():
         before = stamps <= stamps[frame[target].notna()].max()
     rows, later = frame[before], frame[~before]
-
-    def beside(names: list[str], own: bool, table: pd.DataFrame) -> Any:
-        if not names or own:
-            return names or None
-        return _of_all(table, time, names)
-
-    ahead = beside(known, spec.known.own, frame)
+    ahead: Any = None
     future = None
-    if known and spec.known.own:
-        ahead = known if before.any() else None
-        if len(later):
-            future = later[[ids, time, *known]]
-    if not before.any():
+    if known and not spec.known.own:
+        ahead = _of_all(frame, time, known)
+    elif known:
+        ahead = known if len(rows) else None
+        future = later[[ids, time, *known]] if len(later) else None
+    if not len(rows):
         if future is not None:  # as the history calls them
             future = future.set_axis([kept.names.id, kept.names.time, *known], axis=1)
         return Parts(None, ahead, None, future)
     _check_columns(frame, past)
-    return Parts(rows, ahead, beside(past, spec.past.own, rows), future)
+    behind: Any = past if spec.past.own else _of_all(rows, time, past)
+    return Parts(rows, ahead, behind if past else None, future)
 
 
 def _of_all(long: pd.DataFrame, time: str, names: list[str]) -> pd.DataFrame:
