@@ -271,6 +271,8 @@ def test_update_appends_and_can_train_on(own):
     assert after.index[0] == frame.index[-1] + pd.Timedelta(hours=1)
     assert np.array_equal(after.samples, own.predict(frame, num_samples=4).samples)
     own.update({"frame": frame[-1:]})
+    with pytest.raises(DataError, match="fitted without features of this kind, feat_dynamic_real"):
+        own.update(frame[-1:], known=frame[["a"]])
     with pytest.raises(DataError, match="there are no groups: give a table"):
         own.update({"north": frame[-1:]})
     own.update(frame[-1:])  # a single row

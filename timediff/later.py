@@ -10,7 +10,7 @@ from timediff._calendars import calendar_of
 from timediff._frequency import frequency, index_of
 from timediff._tables import check_pairs, long_columns, own_calendar
 from timediff.errors import DataError
-from timediff.features import KNOWN, PAST
+from timediff.features import ARGUMENTS, KNOWN, PAST
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, check_zone, extended, with_features
 from timediff.reading import (
@@ -200,6 +200,13 @@ class Kept:
         entries = {}
         for key, entry in self.entries.items():
             part = features.of(key)
+            given = {KNOWN: (part.known, part.future), PAST: (part.past,)}
+            for kind, parts in given.items():
+                if entry.get(kind) is None and any(table is not None for table in parts):
+                    raise DataError(
+                        f"the model was fitted without features of this kind, {kind}: leave out "
+                        f"{ARGUMENTS[kind]}" + (" and future=" if kind == KNOWN else "")
+                    )
             tables = [
                 None if table is None else self._indexed(to_pandas(table))
                 for table in (part.known, part.past)
