@@ -427,6 +427,14 @@ def test_without_history_it_needs_data(fitted, tmp_path):
     loaded = Forecaster.load(fitted.save(tmp_path / "model", history=False))
     with pytest.raises(DataError, match=r"no history.*predict\(data\)"):
         loaded.predict()
+    for needs in (loaded.history, loaded.plot, loaded.plot_chain, lambda: loaded.update(table())):
+        with pytest.raises(DataError, match=r"there is no history: give one with"):
+            needs()
+    for needs in (loaded.backtest, loaded.calibrate):
+        with pytest.raises(DataError, match=r"no history.*backtest\(data\)"):
+            needs()
+    with pytest.raises(TimediffError, match="not fitted"):
+        quick().history()
     expected = fitted.predict(num_samples=3).samples
     assert np.array_equal(loaded.predict(table(), num_samples=3).samples, expected)
 

@@ -328,7 +328,8 @@ class Forecaster:
             Itself.
 
         Raises:
-            DataError: the rows have other series, another frequency, or are of an unknown group.
+            DataError: the rows have other series, another frequency, or are of an unknown group; or
+                no history was saved with the model.
         """
         predictor = self.predictor
         history = self.kept.extended(data, Features(known, past, future))
@@ -344,8 +345,13 @@ class Forecaster:
             print(message, file=sys.stderr)
 
     def history(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
-        """The history that forecasts go on from, as a wide table, or one for each group."""
-        return self.kept.tables()
+        """The history that forecasts go on from, as a wide table, or one for each group.
+
+        Raises:
+            DataError: none was saved with the model.
+        """
+        _ = self.predictor  # not fitted: says so
+        return self.kept.needed_by("predict").tables()
 
     def plot(self, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts of the next horizon; see :meth:`timediff.results.Forecast.plot`.
@@ -381,7 +387,8 @@ class Forecaster:
         """
         from timediff.plot_training import plot_chain
 
-        return plot_chain(self.predictor, next(iter(self.kept.entries.values())), series)
+        predictor, history = self.predictor, self.kept.needed_by("fit")
+        return plot_chain(predictor, next(iter(history.entries.values())), series)
 
     # -- testing -----------------------------------------------------------------------------
 
@@ -425,7 +432,7 @@ class Forecaster:
         """
         if data is None:
             _ = self.predictor  # not fitted: says so
-            history = self.kept
+            history = self.kept.needed_by("backtest")
         else:  # a backtest trains its own model, of whatever series
             history = Kept.of(self.kept.reading(data, Features(known, past, future, static)))
         entries, shown = history.entries, quantile_columns()

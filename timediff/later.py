@@ -128,9 +128,17 @@ class Kept:
             DataError: there is no history, or the data have other series.
         """
         found = self.known(features) if data is None else self.read(data, features)
-        if not found.entries:
+        return found.needed_by(method)
+
+    def needed_by(self, method: str) -> "Kept":
+        """Itself, if there is a history.
+
+        Raises:
+            DataError: there is none; names the method that takes one.
+        """
+        if not self.entries:
             raise DataError(f"there is no history: give one with {method}(data)")
-        return found
+        return self
 
     def read(self, data: Any, features: Features, rows: bool = False) -> "Kept":
         """Tables of the same series, in the order of the model where there is one.
@@ -154,8 +162,10 @@ class Kept:
         """The history with newer rows, and with what has become known of its features.
 
         Raises:
-            DataError: the rows have other series, another frequency, or are of an unknown group.
+            DataError: the rows have other series, another frequency, or are of an unknown group; or
+                there is no history.
         """
+        self.needed_by("predict")
         new = self.read(data, Features(), rows=True)
         history, keys = dict(self.entries), list(self.entries)
         for key, entry in new.entries.items():
