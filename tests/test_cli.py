@@ -25,7 +25,7 @@ from tests.test_readme import ROOT
 from timediff import Forecaster, scores
 from timediff.cli import app, screen
 from timediff.cli.app import ORDER
-from timediff.cli.files import replacing
+from timediff.cli.files import replacing, write_table
 from timediff.cli.settings import COLUMNS, literal, settings
 from timediff.cli.tables import read_table
 from timediff.errors import OptionError
@@ -343,6 +343,46 @@ def test_numbers_with_a_decimal_comma(tmp_path):
     assert read["d"].tolist()[1:] == ["x", "2,5"]
     path.write_text("t;a\n2024-01-01;1.000\n")  # nothing says that this is a thousand
     assert read_table(str(path))["a"].tolist() == [1.0]
+
+
+def test_the_order_of_day_and_month_is_remembered(folder):
+    days = frame(40 * 24).resample("D").mean()
+    days = days.set_axis(pd.date_range(end="2024-02-03", periods=len(days)), axis=0)
+    later = days.set_axis(days.index + pd.Timedelta(days=len(days)), axis=0)
+    weather = pd.concat([days, later])[["a"]].rename(columns={"a": "wind"})
+
+    def write(table: pd.DataFrame, place: str) -> str:
+        table.set_axis(table.index.strftime("%d.%m.%Y"), axis=0).to_csv(place, index_label="Tag")
+        return place
+
+    options = [f"--set={key}={json.dumps(value)}" for key, value in TINY.items()]
+    write(weather[: len(days) + 1], "weather.csv")
+    run(
+        "fit",
+        write(days, "days.csv"),
+        "--horizon",
+        1,
+        *options,
+        "--known",
+        "weather.csv",
+        "-o",
+        "d",
+    )
+    ahead = write(weather[len(days) + 1 :][:1], "ahead.csv")
+    run("update", "d", write(later[:1], "day.csv"), "--known", ahead)
+    shown = run("predict", "d", "--given", write(later[1:2][["a"]], "given.csv"), "--samples", 5)
+    got = table(shown)
+    assert got["Tag"].unique().tolist() == [str(later.index[1])[:10]]
+    assert got.set_index("series").loc["a", "0.05"] == pytest.approx(later["a"].iloc[1], rel=1e-4)
+    assert Forecaster.load("d").history().index[-1] == later.index[0]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_periods_are_written_by_their_begins(tmp_path, suffix):
+    weeks = pd.period_range("2024-01-01", periods=3, freq="W")
+    place = str(tmp_path / f"t{suffix}")
+    write_table(pd.DataFrame({"a": 1.0, "ds": weeks}), place)
+    assert read_table(place)["ds"].tolist() == list(weeks.start_time)
 
 
 def test_text_in_another_encoding(folder):
@@ -762,6 +802,8 @@ def test_a_column_says_the_groups_of_all_tables(folder, form):
     missing = ["score", "groups_paths.csv", "next_day.csv", "--group-column", "region"]
     assert "ACTUALS has no column 'region'" in run(*missing, code=1).stderr
 
+    judged = run("likelihood", "regions", "--last", 24, "--flow-steps", 0)
+    assert list(table(judged))[:2] == ["region", found.columns[2]]
     run("plot", "regions", "--group", "8", "--actuals", "later.csv", "-o", "eight.png")
     scores = table(run("backtest", "groups.csv", *line.split()[:4], "--windows", "1"))
     assert scores["model"][0] == "timediff"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.test_frames import table
 from timediff import DataError, OptionError, from_long, from_wide, holiday_features
+from timediff._calendars import describe
 from timediff.entries import read_entry
 
 
@@ -94,13 +95,36 @@ def changed(frame: pd.DataFrame, row: int, column: str, value: float) -> pd.Data
         ({"static": STATIC.iloc[:1]}, "static has no row for series 'north'"),
         ({"static": STATIC.rename({"north": "east"})}, "static: there is no series 'east'"),
         ({"static": changed(STATIC, 1, "size", np.nan)}, "'size' of series 'north' is missing"),
-        ({"known": features(tz="UTC")}, "known is stamped in another way"),
+        ({"known": features(tz="UTC")}, r"series its zone, too \(tz_localize\), or known none"),
         ({"known": features().reset_index()}, "the index of known holds"),
     ],
 )
 def test_tables_that_do_not_fit_are_named(given, message):
     with pytest.raises(DataError, match=message):
         from_wide(table(), **given)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (
+            features(),
+            r"its own time zone \(tz_localize\), then .* \(tz_convert\('Europe/Berlin'\)\)",
+        ),
+        (features(tz="UTC"), r"give known that of .* \(tz_convert\('Europe/Berlin'\)\)"),
+    ],
+)
+def test_a_table_of_another_zone_is_told_the_way_out(known, message):
+    with pytest.raises(DataError, match=message):
+        from_wide(table(tz="Europe/Berlin"), known=known)
+
+
+def test_periods_beside_timestamps_are_told_the_way_out():
+    frame, known = table(), features()
+    with pytest.raises(DataError, match=r"both periods \(.to_period\)"):
+        from_wide(frame.to_period("h"), known=known)
+    (entry,) = from_wide(frame.to_period("h"), known=known.to_period("h"))
+    assert entry["feat_dynamic_real"].shape == (2, len(known))
 
 
 def test_time_zones_that_agree_are_no_trouble():
@@ -156,12 +180,44 @@ def test_holidays_and_the_days_around_them():
     assert entry["feat_dynamic_real"].shape == (3, 64)
 
 
+CLOSED = pd.offsets.CustomBusinessDay(holidays=["2024-12-27"])
+FREQS = {
+    "alias": ("B", ["2024-12-26", "2024-12-27"]),
+    "offset": (CLOSED, ["2024-12-26", "2024-12-30"]),
+    "JSON": (describe(CLOSED), ["2024-12-26", "2024-12-30"]),
+    "hours": (pd.offsets.CustomBusinessHour(), ["2024-12-25 09:00", "2024-12-25 10:00"]),
+    "old alias": ("T", ["2024-12-25 00:01", "2024-12-25 00:02"]),
+    "one day": ("1D", ["2024-12-26", "2024-12-27"]),
+}
+
+
+@pytest.mark.parametrize("name", FREQS)
+def test_holidays_take_every_frequency(name):
+    freq, ahead = FREQS[name]
+    days = holiday_features(pd.DatetimeIndex(["2024-12-25"]), "DE", periods=2, freq=freq)
+    assert list(days.index[1:]) == [pd.Timestamp(stamp) for stamp in ahead]
+
+
+def test_a_last_stamp_that_is_closed_costs_no_step():
+    sunday = pd.DatetimeIndex(["2024-12-29"])
+    days = holiday_features(sunday, "DE", periods=2, freq="B")
+    assert list(days.index[1:].strftime("%d")) == ["30", "31"]
+
+
 def test_holidays_that_cannot_be_known(monkeypatch):
     index = table().index
     with pytest.raises(OptionError, match="no holidays are known of 'XX'"):
         holiday_features(index, "XX")
     with pytest.raises(OptionError, match="subdiv is called subdivision here"):
         holiday_features(index, "US", subdiv="CA")
+    with pytest.raises(OptionError, match="option 'yeers'"):
+        holiday_features(index, "DE", yeers=[2024])
+    with pytest.raises(OptionError, match="option 'years'"):
+        holiday_features(index, "DE", years=[2024])
+    with pytest.raises(OptionError, match="'hourly' is no frequency"):
+        holiday_features(index, "DE", freq="hourly")
+    with pytest.raises(OptionError, match="periods is -1"):
+        holiday_features(index, "DE", periods=-1)
     with pytest.raises(OptionError, match="longer than a day"):
         holiday_features(pd.date_range("2024-01-01", periods=5, freq="MS"), "DE")
     with pytest.raises(DataError, match="holds no timestamps"):

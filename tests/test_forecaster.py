@@ -117,6 +117,9 @@ def test_groups_go_in_and_come_out_by_their_keys():
     assert len(forecaster.history()[7]) == 210
     with pytest.raises(DataError, match="no group 'south'"):
         forecaster.update({"south": table()})
+    message = r"groups, \['north', 7\]: the new rows must be a dict .* the column 'group'"
+    with pytest.raises(DataError, match=message):
+        forecaster.update(table(210)[-10:])
     with pytest.raises(OptionError, match="several groups"):
         forecaster.plot()
     result = forecaster.backtest(windows=2, num_samples=4, baselines=False)
@@ -144,11 +147,103 @@ def test_groups_may_be_told_by_a_column(long):
     assert (scenario["north"]["a"].samples.std(0) > 0).all()
     forecaster.update(later)  # as it is there already
     assert len(forecaster.history()[7]) == 200
+    windows = forecaster.backtest(windows=2, num_samples=2, baselines=False)
+    assert windows.by_window().index.names == ["area", "start"]
+    assert windows.to_frame()["area"].unique().tolist() == ["north", 7]
     with pytest.raises(DataError, match="no column 'place'"):
         quick().fit(rows, group_column="place")
     rows.loc[rows.index[3], "area"] = None
     with pytest.raises(DataError, match="no group"):
         quick().fit(rows, group_column="area")
+
+
+def dated(days: pd.DatetimeIndex, layout: str | None = "%d.%m.%Y") -> pd.DataFrame:
+    """Series over days that are written so."""
+    frame = pd.DataFrame(series(len(days)).T, days, list("abc"))
+    return frame if layout is None else frame.set_axis(frame.index.strftime(layout))
+
+
+@pytest.mark.parametrize("told", ["by the dates", "by an argument", "by an update"])
+def test_the_order_of_day_and_month_is_remembered(told, tmp_path):
+    """In what is short, the dates themselves do not tell it."""
+    days = pd.date_range("2023-09-01", "2024-01-04")
+    if told == "by an update":
+        forecaster = quick().fit(dated(days, None)).update(dated(days[-40:]))
+    else:
+        order = {"day_first": True} if told == "by an argument" else {}
+        forecaster = quick().fit(dated(days, "%d.%m.%Y" if not order else None), **order)
+    for history in (True, False):
+        forecaster.save(tmp_path / "model", history=history, overwrite=True)
+        assert Forecaster.load(tmp_path / "model").kept.day_first is True
+    forecaster.save(tmp_path / "model", overwrite=True)
+    forecaster = Forecaster.load(tmp_path / "model")
+    forecaster.update(dated(pd.DatetimeIndex(["2024-01-05"])))
+    assert forecaster.history().index[-1] == pd.Timestamp("2024-01-05")
+    ahead = pd.date_range("2024-01-06", periods=P)
+    given = forecaster.predict(num_samples=4, given=dated(ahead)[["a"]])
+    np.testing.assert_allclose(given.samples[0, :, 0], dated(ahead)["a"], rtol=1e-5)
+    forecast = forecaster.predict(num_samples=4)
+    np.testing.assert_array_equal(forecast.actuals(dated(ahead)), dated(ahead).to_numpy())
+    rows = dated(ahead).rename_axis("ds").reset_index().melt("ds", var_name="unique_id")
+    rows = rows.rename(columns={"value": "y"})
+    np.testing.assert_array_equal(forecast.actuals(rows), dated(ahead).to_numpy())
+
+
+def test_a_table_of_known_features_is_read_in_the_remembered_order():
+    days = pd.date_range("2023-09-01", "2024-01-04")
+    known = pd.DataFrame(
+        {"warm": np.arange(len(days) + P)}, pd.date_range(days[0], periods=len(days) + P)
+    )
+    forecaster = quick().fit(dated(days), known=known[: len(days)])
+    late = known[-P:].set_axis(known[-P:].index.strftime("%d.%m.%Y"))
+    expected = forecaster.predict(num_samples=4, known=known)
+    got = forecaster.predict(num_samples=4, known=late)
+    np.testing.assert_array_equal(got.samples, expected.samples)
+
+
+@pytest.mark.parametrize("long_table", [False, True])
+def test_periods_come_back_as_periods(long_table, tmp_path):
+    frame = table(tz=None).to_period("h")
+    ahead = pd.period_range(
+        frame.index[-1] + 1, periods=P, freq="h", name="ds" if long_table else "timestamp"
+    )
+    forecaster = quick().fit(long(frame) if long_table else frame)
+    forecaster = Forecaster.load(forecaster.save(tmp_path / "model"))
+    forecast = forecaster.predict(num_samples=4)
+    for times in (forecast.index, forecast.mean().index, forecast.quantile(0.1).index):
+        pd.testing.assert_index_equal(times, ahead)
+    for tidy in (forecast.to_frame(), forecast.to_frame(samples=True)):
+        assert tidy[ahead.name].dtype == "period[h]" and list(tidy[ahead.name].unique()) == list(
+            ahead
+        )
+    assert forecast.cutoff == frame.index[-1]
+    assert_frame_equal(forecaster.history(), frame, check_names=False)
+    xarray = forecast.to_xarray()
+    assert list(xarray["time"].to_index()) == list(ahead.start_time)
+    forecaster.update(frame.set_axis(frame.index + 3)[-3:].to_timestamp())  # of either kind
+    assert forecaster.predict(num_samples=2).index[0] == ahead[3]
+    assert forecaster.predict(table(tz=None), num_samples=2).index[0] == ahead.start_time[0]
+    observed = table(260, tz=None)
+    np.testing.assert_array_equal(
+        forecast.actuals(observed), forecast.actuals(observed.to_period("h"))
+    )
+    given = forecast.mean()[["a"]]
+    again = forecaster.predict(frame, num_samples=4, given=given)
+    np.testing.assert_allclose(again.samples[1, :, 0], given["a"], rtol=1e-5)
+    assert forecast.plot(observed).axes
+    score = forecaster.backtest(windows=2, num_samples=4, baselines=False)
+    assert score.to_frame()["cutoff"].dtype == "period[h]"
+
+
+def test_actuals_may_be_stamped_by_periods_where_the_table_was_by_month_ends():
+    index = pd.date_range("2010-01-31", periods=120, freq="ME")
+    frame = pd.DataFrame(series(120).T, index, list("abc"))
+    forecast = quick().fit(frame[:-P]).predict(num_samples=4)
+    for actuals in (frame, frame.to_period("M")):
+        np.testing.assert_array_equal(forecast.actuals(actuals), frame[-P:].to_numpy())
+    periods = quick().fit(frame[:-P].to_period("M")).predict(num_samples=4)
+    for actuals in (frame, frame.to_period("M")):
+        np.testing.assert_array_equal(periods.actuals(actuals), frame[-P:].to_numpy())
 
 
 def test_rows_of_another_rhythm_or_far_away_are_noticed(own):
@@ -175,6 +270,11 @@ def test_update_appends_and_can_train_on(own):
     after = own.predict(num_samples=4)
     assert after.index[0] == frame.index[-1] + pd.Timedelta(hours=1)
     assert np.array_equal(after.samples, own.predict(frame, num_samples=4).samples)
+    own.update({"frame": frame[-1:]})
+    with pytest.raises(DataError, match="fitted without features of this kind, feat_dynamic_real"):
+        own.update(frame[-1:], known=frame[["a"]])
+    with pytest.raises(DataError, match="there are no groups: give a table"):
+        own.update({"north": frame[-1:]})
     own.update(frame[-1:])  # a single row
     before, weights = own.predict(num_samples=4), own.predictor.network.state_dict()
     own.update(frame[-1:], train=True)
@@ -305,7 +405,10 @@ def test_saved_and_loaded_in_another_process_it_is_the_same(fitted, tmp_path):
 
 def test_the_card_tells_what_it_is(own, tmp_path):
     own.backtest(windows=2, num_samples=4)
-    card = (own.save(tmp_path / "model") / "README.md").read_text()
+    place = own.save(tmp_path / "model") / "README.md"
+    card = place.read_text()
+    place.write_text(card + "Not for the summer.\n")  # it is for people, who may
+    assert Forecaster.load(place.parent).columns == ["a", "b", "c"]
     assert "240 steps, 2024-01-01 00:00:00+01:00 to 2024-01-10 23:00:00+01:00, 0.0% missing" in card
     assert "| b | 240 |" in card and "| seasonal naive (24) |" in card
 
@@ -324,6 +427,14 @@ def test_without_history_it_needs_data(fitted, tmp_path):
     loaded = Forecaster.load(fitted.save(tmp_path / "model", history=False))
     with pytest.raises(DataError, match=r"no history.*predict\(data\)"):
         loaded.predict()
+    for needs in (loaded.history, loaded.plot, loaded.plot_chain, lambda: loaded.update(table())):
+        with pytest.raises(DataError, match=r"there is no history: give one with"):
+            needs()
+    for needs in (loaded.backtest, loaded.calibrate):
+        with pytest.raises(DataError, match=r"no history.*backtest\(data\)"):
+            needs()
+    with pytest.raises(TimediffError, match="not fitted"):
+        quick().history()
     expected = fitted.predict(num_samples=3).samples
     assert np.array_equal(loaded.predict(table(), num_samples=3).samples, expected)
 
@@ -486,6 +597,16 @@ def test_features_of_a_table_are_those_of_the_entry(with_known):
     assert (forecast.mean()["a"][lift == 1].min()) > forecast.mean()["a"][lift == 0].max()
 
 
+def test_features_of_series_without_a_season():
+    years = pd.date_range("1960", periods=60 + P, freq="YS")
+    tax = pd.DataFrame({"tax": np.random.default_rng(1).random(60 + P) < 0.4}, years) * 1.0
+    frame = pd.DataFrame(series(60).T, years[:60], list("abc")) + 4 * tax[:60].to_numpy()
+    forecaster = quick().fit(frame, known=tax)
+    assert not forecaster.predictor.spec.profiles
+    on, off = (forecaster.predict(known=0 * tax[-P:] + x).mean() for x in (1, 0))
+    assert (on - off > 2).all().all()
+
+
 def test_what_becomes_known_later_is_used(with_known):
     other = known()
     other.iloc[240:246] = 1 - other.iloc[240:246]
@@ -512,6 +633,18 @@ def test_features_are_kept_updated_and_saved(with_known, tmp_path):
         loaded.predict()
     longer = pd.DataFrame({"promotion": 0.0}, pd.date_range(known().index[-1], periods=9, freq="h"))
     assert np.isfinite(loaded.update(table(256)[254:], known=longer).predict().samples).all()
+
+
+def test_something_may_become_known_of_some_groups_only():
+    groups = {"north": table() + 4 * known(240).to_numpy(), "south": table()}
+    forecaster = quick().fit(groups, known=dict.fromkeys(groups, known()))
+    first, other = forecaster.predict(num_samples=4), known()
+    other.iloc[240:246] = 1 - other.iloc[240:246]
+    got = forecaster.predict(num_samples=4, known={"south": other})
+    assert np.array_equal(got["north"].samples, first["north"].samples)
+    assert not np.array_equal(got["south"].samples, first["south"].samples)
+    with pytest.raises(DataError, match=r"known: there is no group 'west': .*'north', 'south'"):
+        forecaster.predict(known={"west": other})
 
 
 def test_a_backtest_with_features(with_known):

@@ -25,6 +25,8 @@ from gluonts.model.forecast import QuantileForecast, SampleForecast
 from timediff._frequency import stamps_of
 from timediff.errors import DataError, DataWarning, OptionError
 from timediff.frames import from_long, from_wide, group_series, to_frame
+from timediff.histories import extended, with_features
+from timediff.plot import fan_chart
 
 FREQUENCIES = {
     # offset alias: period alias
@@ -117,6 +119,58 @@ def test_a_period_index_is_stamped_at_its_starts(freq):
     assert to_frame(forecast(entry)).timestamp.tolist() == index.start_time.tolist()
     with pytest.raises(DataError, match="index has periods of frequency"):
         from_wide(frame, freq="D")
+
+
+def monthly(day: int, length: int = 40, start: str = "2021-03", months: int = 1) -> pd.DataFrame:
+    """Months that are stamped with a day, or their last where they do not have it, at 07:30."""
+    firsts = pd.date_range(start, periods=length, freq=f"{months}MS")
+    days = np.minimum(day, firsts.days_in_month) - 1
+    index = firsts + pd.to_timedelta(days, unit="D") + pd.Timedelta("07:30:00")
+    return pd.DataFrame({"a": np.arange(float(length)), "b": 1.0}, index)
+
+
+@pytest.mark.parametrize("months", [1, 2, 3])
+@pytest.mark.parametrize("day", [28, 29, 30])
+def test_months_by_a_day_that_not_all_of_them_have(day, months):
+    full = monthly(day, 60, months=months)
+    for frame in (full[:40], full[:40].drop(index=full.index[GAPS])):
+        (entry,) = from_wide(frame, freq=None if months == 1 else f"{months}MS")
+        assert entry["start"].freqstr == ("M" if months == 1 else f"{months}M")
+        assert entry["target"].shape == (2, 40)
+        assert stamps_of(entry["start"], 60, entry["info"]).tolist() == full.index.tolist()
+    known = full[["b"]].rename(columns={"b": "price"})
+    for begin in (0, 3):  # of the short tables all are of February
+        (entry,) = from_wide(full[begin:40], known=known, freq=f"{months}MS")
+        assert entry["feat_dynamic_real"].shape == (1, 60 - begin)
+
+
+def test_a_february_goes_on_after_other_months():
+    full = monthly(30, 48)
+    (history,) = from_wide(full[:35])
+    (new,) = from_wide(full[35:36], freq="MS")  # 2024-02-29
+    joined = extended(history, new)
+    assert stamps_of(joined["start"], 36, joined["info"]).tolist() == full.index[:36].tolist()
+    later = full[["b"]][35:36]
+    assert with_features(history, later)["feat_dynamic_real"].shape == (1, 36)
+    (other,) = from_wide(monthly(28, 48)[36:38], freq="MS")
+    with pytest.raises(DataError, match="between the steps of the history"):
+        extended(history, other)
+    forecast_of = SampleForecast(np.zeros((2, 3, 2)), history["start"] + 34, info=history["info"])
+    drawn = fan_chart(forecast_of).axes[0].lines[0].get_xdata()
+    assert [str(x)[:10] for x in drawn] == ["2024-01-30", "2024-02-29", "2024-03-30"]
+
+
+def test_ends_of_months_are_no_days_of_them():
+    frame = monthly(31)
+    assert from_wide(frame)[0]["info"]["freq"] == "ME"
+    with pytest.raises(DataError, match="not on the grid of frequency 'MS'"):
+        from_wide(frame, freq="MS")
+    some = frame[frame.index.day == 30]  # all ends of months of 30 days
+    assert from_wide(some, freq="M")[0]["info"]["freq"] == "ME"
+    assert from_wide(monthly(30), freq="M")[0]["info"]["phase"] == "29 days 07:30:00"
+    days = monthly(30).index + pd.to_timedelta(np.arange(40) % 2, unit="D")
+    with pytest.raises(DataError, match="not on the grid"):
+        from_wide(frame.set_axis(days, axis=0), freq="MS")
 
 
 def test_a_gap_becomes_nan():

@@ -92,9 +92,15 @@ def test_the_chain_is_drawn(fitted):
     assert figure.axes[0].get_xlabel() == "c" and figure.axes[0].get_ylabel() == "a"
     with pytest.raises(OptionError, match="'d'"):
         fitted.plot_chain(["d", "a"])
-    with pytest.raises(OptionError, match="of two series"):
-        fitted.plot_chain(["a"])
-    with pytest.raises(OptionError, match="of two series"):
-        plot_chain(fitted.predictor, entry(), ["a", "a"])
-    with pytest.raises(OptionError, match="the model has one"):
-        quick(**QUICK).fit(table()[["a"]]).plot_chain()
+    for wrong in (["a", "a"], ["a", "b", "c"], []):
+        with pytest.raises(OptionError, match="of one series, or two"):
+            plot_chain(fitted.predictor, entry(), wrong)
+
+
+def test_the_chain_of_one_series_is_its_density(fitted):
+    single = quick(**QUICK).fit(table()[["a"]])
+    for figure in (single.plot_chain(), fitted.plot_chain("a")):
+        first = figure.axes[0]
+        assert first.get_xlabel() == "a" and first.get_ylabel() == "density"
+        areas = [bar.get_height() * bar.get_width() for bar in first.patches]
+        assert sum(areas) == pytest.approx(1) and len(figure.axes) == 6

@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from tests.conftest import entry, series
 from timediff._frequency import stamps_of
 from timediff.errors import DataError
+from timediff.frames import from_long
 from timediff.histories import aligned, extended
 from timediff.reading import Features, Names, read
 
@@ -142,6 +143,38 @@ def test_offsets_of_summer_and_winter_are_read_in_utc(layout):
         bad = bad.assign(ds=bad["ds"].mask(bad["ds"].index == 7, "2024-03-25 09:00"))
         with pytest.raises(DataError, match="'ds': '2024-03-25 09:00' has no offset"):
             read(bad)
+
+
+@pytest.mark.parametrize("day_first", [True, False])
+def test_a_known_order_of_day_and_month_is_taken_where_the_text_allows_both(day_first):
+    stamps = pd.DatetimeIndex(["2024-05-01", "2024-05-02"])
+    layout = "%d.%m.%Y" if day_first else "%m/%d/%Y"
+    wide = pd.DataFrame({"a": [1.0, 2.0]}, stamps.strftime(layout))
+    found = only(wide, freq="D", day_first=day_first)
+    assert found["start"] == pd.Period("2024-05-01", "D") and found["target"].shape == (1, 2)
+    assert found["info"]["day_first"] is day_first
+    rows = wide.rename_axis("ds").reset_index().melt("ds", var_name="unique_id", value_name="y")
+    (same,) = from_long(rows, freq="D", day_first=day_first)
+    assert same["start"] == found["start"] and same["info"]["day_first"] is day_first
+    days = pd.DatetimeIndex(["2024-05-13", "2024-05-14"])  # no month
+    told = pd.DataFrame({"a": [1.0, 2.0]}, days.strftime(layout))
+    found = only(told, freq="D", day_first=not day_first)
+    assert found["start"] == pd.Period("2024-05-13", "D")
+    assert found["info"]["day_first"] is day_first
+    assert "day_first" not in only(WIDE)["info"]
+
+
+def test_what_stands_beside_a_table_is_read_in_its_order():
+    days = pd.date_range("2024-01-01", periods=40)
+    texts = days.strftime("%d.%m.%Y")
+    rows = pd.DataFrame({"unique_id": "a", "ds": texts, "y": 1.0, "price": 2.0})
+    ahead = pd.DataFrame({"unique_id": "a", "ds": ["10.02.2024", "11.02.2024"], "price": 3.0})
+    (entry,) = from_long(rows, known=["price"], future=ahead)
+    assert entry["feat_dynamic_real"].shape == (1, 1, 42)
+    short = pd.DataFrame({"ds": ["10.02.2024", "11.02.2024"], "price": 3.0})
+    for table in (rows[["unique_id", "ds", "y"]], pd.DataFrame({"a": 1.0}, texts)):
+        found = only(table, features=Features(known=pd.concat([rows[["ds", "price"]], short])))
+        assert found["feat_dynamic_real"].shape == (1, 42)
 
 
 def test_dates_as_objects_may_have_a_time_zone():

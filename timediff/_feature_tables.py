@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from timediff._frequency import locate
+from timediff._frequency import locate, same_stamps
 from timediff._tables import check_table, first_of, read_clock, read_numbers
 from timediff.errors import DataError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
@@ -74,13 +74,14 @@ def _read_dynamic(
     stamps, _, zone = read_clock(table.index, grid.freq)
     start, rows, layout = locate(stamps, grid.freq, labels=table.index)
     layout |= zone
-    if layout != grid.layout:
+    same = {key: layout.get(key) == grid.layout.get(key) for key in ("freq", "tz", "clock")}
+    if not all(same.values()) or not same_stamps(start, int(rows[-1]) + 1, layout, grid.layout):
         own, theirs = (
             dict(a.items() - b.items()) for a, b in ((layout, grid.layout), (grid.layout, layout))
         )
         raise DataError(
             f"{what} is stamped in another way than the table of the series: {own}, not {theirs}: "
-            "give both the same time zone and phase"
+            + _way_out(layout, grid.layout, what)
         )
     away = start.ordinal - grid.start.ordinal
     if away % grid.start.freq.n:
@@ -114,6 +115,19 @@ def _read_dynamic(
             raise DataError(f"{what} has no column {label!r}: give each feature of every series")
     fields = [[read((n, s), where[n, s]) for s in grid.columns] for n in names]
     return np.array(fields), list(map(str, names))
+
+
+def _way_out(own: dict[str, Any], wanted: dict[str, Any], what: str) -> str:
+    """What to do about a table that is stamped in another way than that of the series."""
+    zone = wanted.get("tz")
+    if own.get("tz") == zone:
+        if ("freq" in own) != ("freq" in wanted):
+            return "give both timestamps (.to_timestamp), or both periods (.to_period)"
+        return f"shift the timestamps of {what} to those of the table of the series"
+    if zone is None:
+        return f"give the table of the series its zone, too (tz_localize), or {what} none"
+    known = "" if "tz" in own else "its own time zone (tz_localize), then "
+    return f"give {what} {known}that of the table of the series (tz_convert({str(zone)!r}))"
 
 
 def _check_series(grid: Grid, series: Iterable[Hashable], what: str) -> None:

@@ -21,6 +21,7 @@ from timediff.errors import DataError, OptionError
 
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _DAY = pd.Timedelta(days=1)
+_SHORT, _LAST_DAY = 28 * _DAY, 30 * _DAY  # the shortest month; after the 30th comes its end
 _TICKS = {"H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
 # Mode of the steps in days -> the calendar frequencies that have such steps.
 _CALENDAR = (
@@ -55,6 +56,16 @@ def text_of(freq: str | pd.offsets.BaseOffset) -> str:
         OptionError: an offset that cannot be counted.
     """
     return freq if isinstance(freq, str) else describe(freq)
+
+
+def offset_of(freq: str) -> pd.offsets.BaseOffset:
+    """The offset of pandas that a frequency means; of a bare period, that of the begins.
+
+    Raises:
+        OptionError: ``freq`` is no frequency.
+    """
+    calendar = calendar_of(freq)
+    return _offsets(freq)[0] if calendar is None else calendar.offset
 
 
 def frequency(entry: Mapping[str, Any]) -> str:
@@ -193,7 +204,7 @@ def locate(
     else:
         offset, ordinals, phases = _layout(index, freq)
         phase, n, alias = pd.Timedelta(_mode(phases)), offset.n, _period_alias(offset)
-        most = 28 * _DAY if _begins_spans(offset.freqstr) else _DAY
+        most = _LAST_DAY if _begins_spans(offset.freqstr) else _DAY
         fits = isinstance(offset, pd.offsets.Tick) or pd.Timedelta(0) <= phase < most
         bad = phases != phase.value if fits else np.ones(len(index), bool)
         start = period(index[0], alias)
@@ -231,8 +242,30 @@ def timestamps(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Dateti
         periods = pd.PeriodIndex.from_ordinals(ordinals, freq=start.freq.base)
         if "freq" not in info:
             return periods.start_time
-        stamps = _stamp(periods, to_offset(info["freq"])) + pd.Timedelta(info.get("phase", 0))
-        return pd.DatetimeIndex(stamps, freq=None)
+        begins = _stamp(periods, to_offset(info["freq"]))
+        return pd.DatetimeIndex(shifted(begins, info.get("phase", 0)), freq=None)
+
+
+def shifted(begins: pd.DatetimeIndex, phase: Any) -> pd.DatetimeIndex:
+    """Stamps so far after the begins of their steps, of months within them.
+
+    The 30th is 29 days after the first, in February its last day.
+    """
+    phase = pd.Timedelta(phase)
+    stamps = begins + phase
+    if phase < _SHORT:
+        return stamps
+    last = begins + pd.to_timedelta(begins.days_in_month - 1, unit="D") + phase % _DAY
+    return stamps.where(stamps <= last, last)
+
+
+def same_stamps(
+    start: pd.Period, length: int, one: Mapping[str, Any], other: Mapping[str, Any]
+) -> bool:
+    """Whether two ways to stamp steps give these the same timestamps."""
+    if one.get("phase") == other.get("phase"):
+        return True
+    return timestamps(start, length, dict(one)).equals(timestamps(start, length, dict(other)))
 
 
 def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:
@@ -244,6 +277,13 @@ def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.Datetim
     if "tz" in info:
         return stamps.tz_localize("UTC").tz_convert(info["tz"])
     return stamps
+
+
+def index_of(start: pd.Period, length: int, info: Mapping[str, Any]) -> pd.Index:
+    """The times as the table had them: ``stamps_of``, or periods if they were."""
+    if "periods" in info:
+        return clock(start, length, None)
+    return stamps_of(start, length, dict(info))
 
 
 def clock_info(info: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -353,10 +393,30 @@ def _layout(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             periods = stamps.to_period(_period_alias(offset.base))
-            phases = values - _stamp(periods, offset).as_unit("ns").asi8
+            begins = _stamp(periods, offset)
+            phases = values - begins.as_unit("ns").asi8
+        if _begins_spans(offset.freqstr):
+            phases = _in_long_months(phases, begins)
         layouts.append((offset, periods.asi8, phases))
+
+    def explained(layout: tuple[Any, Any, np.ndarray]) -> tuple[int, int]:
+        phases = layout[2]
+        within = (phases >= 0) & (phases < _DAY.value)
+        return int((phases == _mode(phases)).sum()), int(within.sum())
+
     # A bare period ("M") does not say where it is stamped: the layout that explains most does.
-    return max(layouts, key=lambda item: int(((item[2] >= 0) & (item[2] < _DAY.value)).sum()))
+    return max(layouts, key=explained)
+
+
+def _in_long_months(phases: np.ndarray, begins: pd.DatetimeIndex) -> np.ndarray:
+    """Phases in nanoseconds where all months are long: the 28th of February is a 30th, too.
+
+    That is so if the others are of the 29th or 30th; of the 31st they are ends of months.
+    """
+    days, time = np.divmod(phases, _DAY.value)
+    most, last = days.max(), begins.days_in_month.to_numpy() - 1
+    cut = (days == last) & (last < most) & (most < _LAST_DAY.days)
+    return np.where(cut, most * _DAY.value + time, phases)
 
 
 def _begins_spans(freq: str) -> bool:

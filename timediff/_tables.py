@@ -124,9 +124,16 @@ def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np
 
 
 def long_columns(
-    frame: pd.DataFrame, columns: list[str], title: str, freq: str | None = None
-) -> pd.DataFrame:
+    frame: pd.DataFrame,
+    columns: list[str],
+    title: str,
+    freq: str | None = None,
+    day_first: bool | None = None,
+) -> tuple[pd.DataFrame, bool | None]:
     """Columns of a long table, the first two of them its series and its timestamps.
+
+    Returns:
+        Them, and whether the day is first in their dates; see :class:`timediff._times.Times`.
 
     Raises:
         DataError: one of them is not there, or holds no timestamps.
@@ -135,7 +142,14 @@ def long_columns(
     if lacking:
         raise DataError(f"{title} has no column {lacking[0]!r}, only {list(frame.columns)}")
     ids, time = columns[:2]
-    return frame[columns].assign(**{time: read_times(frame[time], ids=frame[ids], freq=freq)})
+    stamps, day_first = read_times(frame[time], None, frame[ids], freq, day_first)
+    return frame[columns].assign(**{time: stamps}), day_first
+
+
+def without_periods(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with the begins of periods in their place, for what knows no periods."""
+    periods = [c for c in frame.columns if isinstance(frame[c].dtype, pd.PeriodDtype)]
+    return frame.assign(**{str(c): frame[c].dt.start_time for c in periods})
 
 
 def check_pairs(table: pd.DataFrame, ids: str, time: str) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import re
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,26 @@ _DATED = r"\d{4}|\d[./-]\d+[./-]\d|[A-Za-z]{3}.*\d|\d.*[A-Za-z]{3}"
 _UNITS = {"s": 1e9, "ms": 1e12, "us": 1e15, "ns": 1e18}
 
 
+class Times(NamedTuple):
+    """A column of times, read.
+
+    Attributes:
+        stamps: timestamps or periods.
+        day_first: whether text such as ``05.01.2024`` begins with the day; None if that is not
+            known, as there is no such text.
+    """
+
+    stamps: pd.Series
+    day_first: bool | None
+
+
 def read_times(
     times: pd.Series,
     title: str | None = None,
     ids: pd.Series | None = None,
     freq: str | None = None,
-) -> pd.Series:
+    day_first: bool | None = None,
+) -> Times:
     """A column as timestamps or periods.
 
     Text as ISO 8601 has it is read so, in UTC where its offsets differ. Of other text, the order of
@@ -36,6 +51,7 @@ def read_times(
         title: what it is called in messages, if not by its name.
         ids: the series of each row, for messages.
         freq: of the table, if it is known; integers are years where it is yearly.
+        day_first: the order where the text allows both, if it is known.
 
     Raises:
         DataError: a row has no time; or the order of day and month is not known.
@@ -45,9 +61,9 @@ def read_times(
         years = of_years(times, freq)
         if years is None:
             raise DataError(f"{title} holds {times.dtype}, not timestamps{hint(times)}")
-        return pd.Series(years, times.index, name=times.name)
-    parsed = parse_times(times, title)
-    bad = parsed.isna().to_numpy()
+        return Times(pd.Series(years, times.index, name=times.name), day_first)
+    parsed = parse_times(times, title, day_first)
+    bad = parsed.stamps.isna().to_numpy()
     if bad.any():
         row = int(bad.argmax())
         whose = "" if ids is None else f"series {ids.iloc[row]!r}: "
@@ -60,26 +76,30 @@ def read_times(
     return parsed
 
 
-def parse_times(times: pd.Series, title: str) -> pd.Series:
+def parse_times(times: pd.Series, title: str, day_first: bool | None = None) -> Times:
     """A column that holds no numbers as timestamps or periods, ``NaT`` where it has none.
+
+    Args:
+        times: the column.
+        title: what it is called in messages.
+        day_first: see :func:`read_times`.
 
     Raises:
         DataError: the order of day and month is not known, or only some have an offset from UTC.
     """
     if isinstance(times.dtype, pd.PeriodDtype):
-        return times
+        return Times(times, day_first)
     if dtypes.is_datetime64_any_dtype(times.dtype):
         if isinstance(times.dtype, pd.ArrowDtype):  # a pivot would keep it, as no index of times
-            return pd.Series(pd.DatetimeIndex(times), times.index, name=times.name)
-        return times
+            times = pd.Series(pd.DatetimeIndex(times), times.index, name=times.name)
+        return Times(times, day_first)
     codes, labels = pd.factorize(times.to_numpy(dtype=object, na_value=None))
-    found = (
-        _of_text(labels, title)
-        if any(isinstance(x, str) for x in labels)
-        else _of_dates(labels, title)
-    )
+    if any(isinstance(x, str) for x in labels):
+        found, day_first = _of_text(labels, title, day_first)
+    else:
+        found = _of_dates(labels, title)
     stamps = pd.DatetimeIndex(found).take(codes, allow_fill=True, fill_value=pd.NaT)
-    return pd.Series(stamps, times.index, name=times.name)
+    return Times(pd.Series(stamps, times.index, name=times.name), day_first)
 
 
 def _of_dates(labels: np.ndarray, title: str) -> pd.Series:
@@ -94,7 +114,7 @@ def _of_dates(labels: np.ndarray, title: str) -> pd.Series:
 _LOCALIZE = "give all of them one (tz_localize), or none (tz_localize(None))"
 
 
-def _of_text(labels: np.ndarray, title: str) -> pd.Series:
+def _of_text(labels: np.ndarray, title: str, day_first: bool | None) -> Times:
     """Text as timestamps."""
     texts = pd.Series([str(x).strip() for x in labels], dtype=object)
     texts = texts.where(texts.str.contains(_DATED))
@@ -108,8 +128,8 @@ def _of_text(labels: np.ndarray, title: str) -> pd.Series:
     utc = zones.nunique() > 1  # summer and winter
     parts = texts.str.extract(_DATE)
     if parts[0].notna().any():
-        return _in_order(texts, parts, title, utc)
-    return _parsed(texts, utc)
+        return _in_order(texts, parts, title, utc, day_first)
+    return Times(_parsed(texts, utc), day_first)
 
 
 def _parsed(texts: pd.Series, utc: bool) -> pd.Series:
@@ -124,10 +144,13 @@ def _parsed(texts: pd.Series, utc: bool) -> pd.Series:
     return parsed
 
 
-def _in_order(texts: pd.Series, parts: pd.DataFrame, title: str, utc: bool) -> pd.Series:
+def _in_order(
+    texts: pd.Series, parts: pd.DataFrame, title: str, utc: bool, known: bool | None
+) -> Times:
     """Text such as ``09.01.2024 08:00``, its day and its month where they are in all rows.
 
-    The order that is possible for all rows; of two the one that leaves no gaps.
+    The order that is possible for all rows; of two the one that is known, else the one that leaves
+    no gaps.
     """
     first, second = parts[0].astype(float), parts[2].astype(float)
     dated = (first.clip(upper=second) <= 12) & (first.clip(lower=second) <= 31)
@@ -141,9 +164,13 @@ def _in_order(texts: pd.Series, parts: pd.DataFrame, title: str, utc: bool) -> p
             f"{title} has the day first in {clash[0]!r}, the month first in {clash[1]!r}: write "
             "all of them as 2024-01-31"
         )
-    readings = [_rewritten(texts, parts, day_first, utc) for day_first in possible]
-    if len(readings) == 2 and not readings[0].equals(readings[1]):
-        readings = [stamps for stamps in readings if _is_regular(stamps)]
+    if known in possible:
+        possible = [known]
+    readings = [Times(_rewritten(texts, parts, order, utc), order) for order in possible]
+    if len(readings) == 2:
+        if readings[0].stamps.equals(readings[1].stamps):
+            return Times(readings[0].stamps, None)
+        readings = [reading for reading in readings if _is_regular(reading.stamps)]
         if len(readings) != 1:
             text = texts[dated & (first != second)].iloc[0]
             raise DataError(

@@ -70,6 +70,11 @@ class Backtest:
     def _target(self) -> Tensor:
         return torch.from_numpy(self.actuals)
 
+    @property
+    def _column(self) -> str:
+        """The caller's name of the groups."""
+        return self.forecasts[0].names.group or "group"
+
     def scores(self) -> pd.DataFrame:
         """A row for each model: CRPS, CRPS-sum, energy and variogram score, coverage of 90 %.
 
@@ -113,7 +118,7 @@ class Backtest:
             if not target.isnan().all():
                 keys.append((forecast.name, forecast.index[0]))
                 rows.append(score_table(paths, target))
-        index = pd.MultiIndex.from_tuples(keys, names=["group", "start"])
+        index = pd.MultiIndex.from_tuples(keys, names=[self._column, "start"])
         return pd.DataFrame(rows, index)
 
     def coverage(self, levels: Number | Iterable[Number] = (50, 80, 90, 95)) -> pd.DataFrame:
@@ -148,7 +153,7 @@ class Backtest:
             table.insert(2, "observed", np.repeat(observed, len(table) // len(observed)))
             table.insert(2, "cutoff", forecast.cutoff)
             if forecast.name != "frame":
-                table.insert(0, "group", [forecast.name] * len(table))
+                table.insert(0, self._column, [forecast.name] * len(table))
             tables.append(table.rename(columns={"observed": f"actual {names.target}"}))
         return pd.concat(tables, ignore_index=True)
 

@@ -68,8 +68,9 @@ class FeatureStore:
             history = known[spec.pad :][:length].reshape(length, -1)
             begin = length + spec.first if for_forecast else -spec.pad
             found = long_means(history, spec, begin, future)
-            mean[len(mean) - len(found[0]) :] = found[0].reshape(-1, *shape[1:])
-            profile[len(mean) - len(found[0]) :] = found[1].reshape(-1, *shape[1:], seasons)
+            rows = len(found[0])
+            mean[len(mean) - rows :] = found[0].reshape(rows, *shape[1:])
+            profile[len(mean) - rows :] = found[1].reshape(rows, *shape[1:], seasons)
         return known[skipped:], profile, mean, past
 
     def _of_entry(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:

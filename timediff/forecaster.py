@@ -105,6 +105,7 @@ class Forecaster:
         past: Any = None,
         future: Any = None,
         static: Any = None,
+        day_first: bool | None = None,
     ) -> "Forecaster":
         """Train a model of these series, and keep them as the history that forecasts go on from.
 
@@ -124,6 +125,8 @@ class Forecaster:
             past: likewise, features that are known of the past only.
             future: beside a long table, the later rows of its columns that are known ahead.
             static: a table of what does not change, series × features: numbers or categories.
+            day_first: of text such as ``05.01.2024``, whether the day comes first, where all rows
+                together do not tell. The order is remembered for later tables.
 
         Returns:
             Itself.
@@ -140,6 +143,7 @@ class Forecaster:
             target_column=target_column,
             group_column=group_column,
             features=Features(known, past, future, static),
+            day_first=day_first,
         )
         kept = Kept.of(reading)
         if self.freq is None:
@@ -324,7 +328,8 @@ class Forecaster:
             Itself.
 
         Raises:
-            DataError: the rows have other series, another frequency, or are of an unknown group.
+            DataError: the rows have other series, another frequency, or are of an unknown group; or
+                no history was saved with the model.
         """
         predictor = self.predictor
         history = self.kept.extended(data, Features(known, past, future))
@@ -340,8 +345,13 @@ class Forecaster:
             print(message, file=sys.stderr)
 
     def history(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
-        """The history that forecasts go on from, as a wide table, or one for each group."""
-        return self.kept.tables()
+        """The history that forecasts go on from, as a wide table, or one for each group.
+
+        Raises:
+            DataError: none was saved with the model.
+        """
+        _ = self.predictor  # not fitted: says so
+        return self.kept.needed_by("predict").tables()
 
     def plot(self, **options: Any) -> "matplotlib.figure.Figure":
         """Fan charts of the next horizon; see :meth:`timediff.results.Forecast.plot`.
@@ -365,19 +375,20 @@ class Forecaster:
         return plot_training(self.predictor.curves)
 
     def plot_chain(self, series: Sequence[Any] | None = None) -> "matplotlib.figure.Figure":
-        """The reverse chain of the first step, from noise to the joint law of two series.
+        """The reverse chain of the first step, from noise to the law of one series, or two.
 
         See :func:`timediff.plot_training.plot_chain`.
 
         Args:
-            series: the two series; the first two if None.
+            series: one or two; the first two if None.
 
         Raises:
-            OptionError: an unknown series, or not two of them.
+            OptionError: an unknown series, one twice, or more than two.
         """
         from timediff.plot_training import plot_chain
 
-        return plot_chain(self.predictor, next(iter(self.kept.entries.values())), series)
+        predictor, history = self.predictor, self.kept.needed_by("fit")
+        return plot_chain(predictor, next(iter(history.entries.values())), series)
 
     # -- testing -----------------------------------------------------------------------------
 
@@ -421,7 +432,7 @@ class Forecaster:
         """
         if data is None:
             _ = self.predictor  # not fitted: says so
-            history = self.kept
+            history = self.kept.needed_by("backtest")
         else:  # a backtest trains its own model, of whatever series
             history = Kept.of(self.kept.reading(data, Features(known, past, future, static)))
         entries, shown = history.entries, quantile_columns()

@@ -63,7 +63,7 @@ def from_wide(
 
     Returns:
         A list of one entry, ``target`` of shape (D, T). ``info["columns"]`` holds the labels,
-        ``info["features"]`` those of the features.
+        ``info["features"]`` those of the features, ``info["periods"]`` is true of a PeriodIndex.
 
     Raises:
         DataError: no data; a timestamp twice, off the grid or closed; a value that is no finite
@@ -101,6 +101,8 @@ def from_wide(
     grid = Grid(frame.index, start, rows, length, freq, layout, columns)
     fields, names = read_tables(grid, known, past, static)
     info = {"columns": columns} | layout | names
+    if isinstance(frame.index, pd.PeriodIndex):
+        info["periods"] = True
     return [{"start": start, "target": target, "item_id": item_id, "info": info} | fields]
 
 
@@ -115,6 +117,7 @@ def from_long(
     past: Sequence[str] = (),
     future: pd.DataFrame | None = None,
     static: pd.DataFrame | None = None,
+    day_first: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Turn a long table (one row per series and time) into one multivariate entry.
 
@@ -130,9 +133,11 @@ def from_long(
         past: names of those that are known of the past only.
         future: rows after the end, with the columns of series, time and what is known ahead.
         static: as in ``from_wide``.
+        day_first: whether the day comes first in timestamps such as ``"05.01.2024"``, where all of
+            them together do not tell.
 
     Returns:
-        As ``from_wide``.
+        As ``from_wide``; ``info["day_first"]`` where that is known.
 
     Raises:
         DataError: a column is missing or ambiguous; a (series, timestamp) pair comes twice;
@@ -148,11 +153,12 @@ def from_long(
         row = first_of(frame[ids].isna(), frame.index)
         raise DataError(f"row {row} has no {ids!r}: name its series, or leave the row out (dropna)")
     freq = None if freq is None else text_of(freq)
-    table = long_columns(frame, [ids, time, target, *known, *past], "the table", freq)
+    needed = [ids, time, target, *known, *past]
+    table, day_first = long_columns(frame, needed, "the table", freq, day_first)
     names = table[ids].unique()
     ahead = table
     if future is not None:
-        later = long_columns(future, [ids, time, *known], "future", freq)
+        later, _ = long_columns(future, [ids, time, *known], "future", freq, day_first)
         strangers = ~later[ids].isin(names)
         if strangers.any():
             raise DataError(f"future: there is no series {later[ids][strangers].iloc[0]!r}")
@@ -162,13 +168,16 @@ def from_long(
         return long.pivot(index=time, columns=ids, values=column)[names]
 
     check_pairs(ahead, ids, time)
-    return from_wide(
+    (entry,) = from_wide(
         wide(table, target),
         freq=freq,
         known=pd.concat({c: wide(ahead, c) for c in known}, axis=1) if known else None,
         past=pd.concat({c: wide(table, c) for c in past}, axis=1) if past else None,
         static=static,
     )
+    if day_first is not None:
+        entry["info"]["day_first"] = day_first
+    return [entry]
 
 
 def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import frequency, model_frequency, step_name
+from timediff._frequency import frequency, model_frequency, same_stamps, step_name
 from timediff.errors import DataError, DataWarning
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide
@@ -98,7 +98,8 @@ def extended(history: Entry, new: Entry) -> Entry:
         zones = [entry["info"].get("tz", "none") for entry in (new, history)]
         raise DataError(f"the new rows have the time zone {zones[0]}, the history {zones[1]}")
     offset, off_grid = divmod(new["start"].ordinal - start.ordinal, start.freq.n)
-    if off_grid or new["info"].get("phase") != history["info"].get("phase"):
+    steps = new["target"].shape[1]
+    if off_grid or not same_stamps(new["start"], steps, new["info"], history["info"]):
         first = step_name(new["start"], new["info"])
         raise DataError(f"the new rows start at {first}, between the steps of the history")
     before = max(0, -offset)
@@ -111,7 +112,9 @@ def extended(history: Entry, new: Entry) -> Entry:
             "wrong?"
         )
     target = _merged(history["target"], new["target"], before, before + offset)
-    joined = {**history, "start": start - before, "target": target}
+    told = {key: value for key, value in new["info"].items() if key == "day_first"}
+    info = told | history["info"]  # what the history's own dates did not tell
+    joined = {**history, "start": start - before, "target": target, "info": info}
     for field in (KNOWN, PAST):
         if history.get(field) is not None:
             later = new.get(field)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from timediff._frequency import infer, is_subdaily
+from timediff._arguments import check_options, whole
+from timediff._frequency import infer, is_subdaily, offset_of, text_of
 from timediff.errors import DataError, OptionError
 
 
@@ -28,7 +29,8 @@ def holiday_features(
         country: code of a country as ISO 3166-1 has it, such as ``"DE"``.
         subdivision: code of a part of it, such as ``"BY"``.
         periods: so many steps more after the end of the index: the prediction length, to forecast.
-        freq: of the steps, if the index does not have one and it cannot be told from its stamps.
+        freq: of the steps, if the index does not have one and it cannot be told from its stamps: as
+            :func:`timediff.from_wide` takes it.
         options: further arguments of ``holidays.country_holidays``, such as ``categories``.
 
     Returns:
@@ -37,7 +39,8 @@ def holiday_features(
 
     Raises:
         ImportError: the package is not installed.
-        OptionError: no such country or subdivision, several of them, or steps longer than a day.
+        OptionError: no such country or subdivision, several of them, an unknown option, ``freq`` is
+            no frequency, or steps longer than a day.
         DataError: the index holds no timestamps.
 
     Example:
@@ -57,12 +60,13 @@ def holiday_features(
         raise DataError("the index holds no timestamps: set it with frame.set_index(...)")
     if "subdiv" in options:
         raise OptionError("subdiv is called subdivision here: give subdivision=")
+    check_options(holidays.country_holidays, options, ("country", "subdiv", "years"))
     if not isinstance(country, str):
         raise OptionError(
             f"country is {country!r}: give one code; of several countries, join their tables "
             "(pd.concat(..., axis=1, keys=...))"
         )
-    index = _longer(index, periods, freq)
+    index = _longer(index, whole("periods", periods, 0), freq)
     stamps = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
     days = stamps.tz_localize(None).normalize()
     years = range(days.min().year - 1, days.max().year + 2)
@@ -85,16 +89,25 @@ def _longer(
 ) -> pd.DatetimeIndex | pd.PeriodIndex:
     """The index with so many steps more after its end."""
     if isinstance(index, pd.PeriodIndex):
-        freq = index.freqstr
-        more = pd.period_range(index.max(), periods=periods + 1, freq=index.freq)[1:]
+        offset = index.freq
+        more = pd.period_range(index.max(), periods=periods + 1, freq=offset)[1:]
     else:
-        offset = index.freq if given is None else pd.tseries.frequencies.to_offset(given)
-        offset = offset or (infer(_plain(index)) if len(index) > 1 else "D")
-        freq = offset if isinstance(offset, str) else offset.freqstr
-        more = pd.date_range(index.max(), periods=periods + 1, freq=offset)[1:]
-    if not is_subdaily(freq) and freq not in ("D", "B", "C", "bh", "cbh"):
-        raise OptionError(f"steps of {freq!r} are longer than a day: a holiday is a day of them")
+        freq = index.freq if given is None else text_of(given)
+        if freq is None:
+            freq = infer(_plain(index)) if len(index) > 1 else "D"
+        offset = offset_of(freq) if isinstance(freq, str) else freq
+        more = pd.date_range(index.max(), periods=periods + 1, freq=offset)
+        more = more[more > index.max()][:periods]  # the last stamp may be none of the calendar
+    if not _within_days(offset):
+        raise OptionError(f"steps of {offset.freqstr!r} are longer than a day: a holiday is one")
     return index.append(more) if periods else index
+
+
+def _within_days(offset: pd.offsets.BaseOffset) -> bool:
+    """Whether a step is a day, open or not, or shorter."""
+    if isinstance(offset, pd.offsets.BusinessHour):
+        return True
+    return is_subdaily(offset.freqstr) or offset.freqstr in ("D", "B", "C")
 
 
 def _plain(index: pd.DatetimeIndex) -> pd.DatetimeIndex:

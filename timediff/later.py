@@ -2,15 +2,15 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from timediff._calendars import calendar_of
-from timediff._frequency import frequency
+from timediff._frequency import frequency, index_of
 from timediff._tables import check_pairs, long_columns, own_calendar
 from timediff.errors import DataError
-from timediff.features import KNOWN, PAST
+from timediff.features import ARGUMENTS, KNOWN, PAST
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, check_zone, extended, with_features
 from timediff.reading import (
@@ -38,6 +38,7 @@ class Kept:
         freq: the frequency that was given, if any.
         model_freq: the frequency of the model; None before there is one.
         columns: the series in the order of the model; likewise.
+        day_first: whether the day comes first in text such as ``05.01.2024``; None if not known.
     """
 
     entries: dict[Hashable, Entry] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Kept:
     freq: str | None = None
     model_freq: str | None = None
     columns: list[Any] | None = None
+    day_first: bool | None = None
 
     @classmethod
     def of(cls, reading: Reading, columns: list[Any] | None = None) -> "Kept":
@@ -59,7 +61,10 @@ class Kept:
             check_zone(other, one, f"group {key!r}", f"group {first!r}")
         columns = columns or one["info"]["columns"]
         entries = {key: aligned(entry, columns, key) for key, entry in reading.entries.items()}
-        return cls(entries, reading.names, reading.grouped, columns=columns)
+        orders = (entry.get("info", {}).get("day_first") for entry in entries.values())
+        day_first = next((order for order in orders if order is not None), None)
+        names, grouped = reading.names, reading.grouped
+        return cls(entries, names, grouped, columns=columns, day_first=day_first)
 
     def reading(self, data: Any, features: Features, rows: bool = False) -> Reading:
         """A table of the same kind: of a long one, the columns that have the same names.
@@ -89,7 +94,7 @@ class Kept:
             columns = {}
         freqs = {key: self._freq(key, table, rows) for key, table in named.items()}
         freq = freqs if isinstance(data, Mapping) else freqs[None]
-        reading = read(data, freq=freq, features=features, **columns)
+        reading = read(data, freq=freq, features=features, day_first=self.day_first, **columns)
         if reading.grouped and self.names.group is not None:
             reading = replace(reading, names=replace(reading.names, group=self.names.group))
         return reading
@@ -123,9 +128,17 @@ class Kept:
             DataError: there is no history, or the data have other series.
         """
         found = self.known(features) if data is None else self.read(data, features)
-        if not found.entries:
+        return found.needed_by(method)
+
+    def needed_by(self, method: str) -> "Kept":
+        """Itself, if there is a history.
+
+        Raises:
+            DataError: there is none; names the method that takes one.
+        """
+        if not self.entries:
             raise DataError(f"there is no history: give one with {method}(data)")
-        return found
+        return self
 
     def read(self, data: Any, features: Features, rows: bool = False) -> "Kept":
         """Tables of the same series, in the order of the model where there is one.
@@ -139,6 +152,8 @@ class Kept:
             DataError: they have other series, or only they or the history have a time zone.
         """
         found = Kept.of(self.reading(data, features, rows), self.columns)
+        order = self.day_first if found.day_first is None else found.day_first
+        found = replace(found, freq=self.freq, day_first=order)
         for own in list(self.entries.values())[:1]:
             check_zone(next(iter(found.entries.values())), own, "the table", "the history")
         return found
@@ -147,20 +162,38 @@ class Kept:
         """The history with newer rows, and with what has become known of its features.
 
         Raises:
-            DataError: the rows have other series, another frequency, or are of an unknown group.
+            DataError: the rows have other series, another frequency, or are of an unknown group; or
+                there is no history.
         """
+        self.needed_by("predict")
         new = self.read(data, Features(), rows=True)
         history, keys = dict(self.entries), list(self.entries)
         for key, entry in new.entries.items():
             key = keys[0] if not self.grouped and not new.grouped else key
             if key not in history:
+                if self.grouped and not new.grouped:
+                    self._ask_for_groups("the new rows")
+                if not self.grouped:
+                    raise DataError("there are no groups: give a table, not a dict of them")
                 raise DataError(f"there is no group {key!r}: groups are {keys}")
             history[key] = extended(history[key], entry)
-        return replace(self, entries=history).known(features)
+        order = new.day_first if self.day_first is None else self.day_first
+        return replace(self, entries=history, day_first=order).known(features)
+
+    def _ask_for_groups(self, what: str) -> NoReturn:
+        raise DataError(
+            f"there are several groups, {[*self.entries]}: {what} must be a dict of tables with "
+            f"some of these keys, or a table with the column {self.names.group!r}"
+        )
 
     def tables(self) -> pd.DataFrame | dict[Hashable, pd.DataFrame]:
         """As a wide table, or one for each group."""
-        tables = {key: to_wide(entry) for key, entry in self.entries.items()}
+        tables = {
+            key: to_wide(entry).set_axis(
+                index_of(entry["start"], entry["target"].shape[1], entry["info"]), axis=0
+            )
+            for key, entry in self.entries.items()
+        }
         return tables if self.grouped else next(iter(tables.values()))
 
     def known(self, features: Features) -> "Kept":
@@ -173,11 +206,19 @@ class Kept:
             return self
         if features.static is not None:
             raise DataError("what does not change was given to fit: give it only with other data")
-        features, entries = features.by_group(self.names.group), {}
+        features = features.by_group(self.names.group).within(self.entries)
+        entries = {}
         for key, entry in self.entries.items():
             part = features.of(key)
+            given = {KNOWN: (part.known, part.future), PAST: (part.past,)}
+            for kind, parts in given.items():
+                if entry.get(kind) is None and any(table is not None for table in parts):
+                    raise DataError(
+                        f"the model was fitted without features of this kind, {kind}: leave out "
+                        f"{ARGUMENTS[kind]}" + (" and future=" if kind == KNOWN else "")
+                    )
             tables = [
-                None if table is None else indexed(to_pandas(table), freq=self.freq)
+                None if table is None else self._indexed(to_pandas(table))
                 for table in (part.known, part.past)
             ]
             if part.future is not None:
@@ -185,16 +226,20 @@ class Kept:
             entries[key] = with_features(entry, *tables)
         return replace(self, entries=entries)
 
+    def _indexed(self, table: pd.DataFrame) -> pd.DataFrame:
+        return indexed(table, None, self.freq, self.day_first)[0]
+
     def _scenario(self, data: Any) -> pd.DataFrame:
         """What is given of a horizon as a wide table; a long one by its own names or the usual."""
         own = flattened(data, self.names.columns)
         columns = self.names.within(own) or dict.fromkeys(self.names.columns)
-        return scenario(own, columns, self.freq)
+        return scenario(own, columns, self.freq, self.day_first)
 
     def _pivoted(self, long: pd.DataFrame) -> pd.DataFrame:
         """Later rows of a long table as time × (feature, series)."""
         ids, time, features = self.names.id, self.names.time, self._feature_names(KNOWN)
-        long = long_columns(long, [ids, time, *features], "future", self.freq)
+        columns = [ids, time, *features]
+        long, _ = long_columns(long, columns, "future", self.freq, self.day_first)
         check_pairs(long, ids, time)
         wide = long.set_index([time, ids])[features].unstack(ids)
         return wide.set_axis(pd.DatetimeIndex(wide.index), axis=0)
@@ -214,10 +259,7 @@ class Kept:
         """
         given = by_group(given, self.names.group)
         if self.grouped and not isinstance(given, Mapping):
-            raise DataError(
-                "there are several groups: what is given must be a dict of tables, or a table with "
-                f"the column {self.names.group!r}"
-            )
+            self._ask_for_groups("what is given")
         tables = given if self.grouped else dict.fromkeys(self.entries, given)
         unknown = [key for key in tables if key not in self.entries]
         if unknown:

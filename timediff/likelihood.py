@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._frequency import stamps_of
+from timediff._frequency import index_of
 from timediff.entries import Panel
 from timediff.errors import DataError, OptionError
 from timediff.network import Batch
@@ -72,7 +72,7 @@ def _of_entry(
             "observed": (~np.isnan(panel.values)).sum(1),
             "beyond": beyond,
         },
-        stamps_of(panel.start, length, panel.info or {}),
+        index_of(panel.start, length, panel.info or {}),
     )
     return table if last is None else table.iloc[-last:]
 

@@ -9,7 +9,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from timediff._arguments import listed
-from timediff._frequency import clock_info, timestamps
+from timediff._frequency import clock_info, shifted, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
 
@@ -238,7 +238,7 @@ def drawn_at(index: pd.DatetimeIndex, info: Mapping[str, Any] | None) -> np.ndar
         info: of the forecast.
     """
     phase = None if clock_info(info) else (info or {}).get("phase")
-    return (index + pd.Timedelta(phase or 0)).to_numpy()
+    return shifted(index, phase or 0).to_numpy()
 
 
 def _zone(info: Mapping[str, Any] | None) -> Any:

@@ -84,13 +84,13 @@ def plot_chain(
 ) -> "matplotlib.figure.Figure":
     """The reverse chain of the first step of a forecast, from noise to the law of two series.
 
-    What is drawn is what the diffusion models: in the default white innovations, which the rest of
-    the model makes values of.
+    Of one series its density is drawn, in place of the points. What is drawn is what the diffusion
+    models: in the default white innovations, which the rest of the model makes values of.
 
     Args:
         predictor: the model.
         entry: a GluonTS entry, after whose end is forecast.
-        series: the two series, by name, or by number if they have none; the first two if None.
+        series: two series, or one, by name, or by number if they have none; the first two if None.
         sampler: name of a sampler, which takes all steps of the schedule.
         seed: of the noise.
 
@@ -98,7 +98,7 @@ def plot_chain(
         The figure, made without pyplot.
 
     Raises:
-        OptionError: an unknown series, or not two different ones.
+        OptionError: an unknown series, one twice, or more than two.
         ImportError: matplotlib is not installed.
     """
     network = predictor.network
@@ -107,12 +107,8 @@ def plot_chain(
     for name in names:
         if name not in known:
             raise unknown_name("series", name, [str(column) for column in known])
-    if len(known) == 1:
-        raise OptionError(
-            "the chain is drawn of two series, and the model has one: nothing to draw"
-        )
-    if len(set(names)) != 2:
-        raise OptionError(f"the chain is drawn of two series, not of {names}")
+    if len(names) != len(set(names)) or len(names) not in (1, 2):
+        raise OptionError(f"the chain is drawn of one series, or two, not of {names}")
     recorder = Recorder(SAMPLERS.build(sampler))
     next(predictor.predict([entry], num_samples=PATHS, seed=seed, sampler=recorder))
     steps, x = recorder.chain()
@@ -123,9 +119,13 @@ def plot_chain(
     limit = 1.05 * np.abs(x).max()
     for column, i in enumerate(shown):
         ax = figure.add_subplot(grid[0, column])
-        ax.plot(x[i, :, 0], x[i, :, 1], ".", color=MEDIAN, ms=2.5, alpha=0.6)
-        ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=str(names[0]))
-        ax.set_ylabel(str(names[1]) if column == 0 else "")
+        if len(names) == 1:
+            ax.hist(x[i, :, 0], bins=30, range=(-limit, limit), density=True, color=MEDIAN)
+        else:
+            ax.plot(x[i, :, 0], x[i, :, 1], ".", color=MEDIAN, ms=2.5, alpha=0.6)
+            ax.set_ylim(-limit, limit)
+        ax.set(xlim=(-limit, limit), xlabel=str(names[0]))
+        ax.set_ylabel(str([*names, "density"][1]) if column == 0 else "")
         ax.set_title(f"step {steps[i]}", loc="left", fontsize="medium")
         ax.set_box_aspect(1)
         _tidy(ax)

@@ -76,6 +76,22 @@ class Features:
         parts = vars(self).values()
         return Features(*(part[key] if isinstance(part, Mapping) else part for part in parts))
 
+    def within(self, keys: Iterable[Hashable]) -> "Features":
+        """The same with None for the groups of which there is nothing.
+
+        Raises:
+            DataError: one is of none of these groups.
+        """
+        keys = list(keys)
+        parts = dict(vars(self))
+        for name, part in parts.items():
+            if isinstance(part, Mapping):
+                unknown = [key for key in part if key not in keys]
+                if unknown:
+                    raise DataError(f"{name}: there is no group {unknown[0]!r}: groups are {keys}")
+                parts[name] = {key: part.get(key) for key in keys}
+        return Features(**parts)
+
     def by_group(self, column: str | None) -> "Features":
         """With a dict of tables in place of each table that has this column of groups."""
         parts = {name: by_group(part, column) for name, part in vars(self).items()}
@@ -106,6 +122,7 @@ def read(
     target_column: str | None = None,
     group_column: str | None = None,
     features: "Features | None" = None,
+    day_first: bool | None = None,
 ) -> Reading:
     """Read a table, several of them, or a GluonTS dataset.
 
@@ -121,6 +138,8 @@ def read(
         group_column: of a table of several groups, wide or long, the column that says which one a
             row is of; tables of features that have it are read likewise.
         features: what is known beside the values.
+        day_first: whether the day comes first in text such as ``05.01.2024``, where it does not
+            tell. What is known of that is in ``info["day_first"]`` of the entries.
 
     Raises:
         DataError: see :func:`timediff.from_wide` and :func:`timediff.from_long`; or the data are
@@ -142,7 +161,7 @@ def read(
         freqs = freq if isinstance(freq, Mapping) else dict.fromkeys(data, freq)
         try:
             parts = {
-                key: _read_table(table, str(key), freqs[key], columns, beside.of(key))
+                key: _read_table(table, str(key), freqs[key], columns, beside.of(key), day_first)
                 for key, table in data.items()
             }
         except KeyError as error:
@@ -157,7 +176,7 @@ def read(
                 "GluonTS entries hold their features themselves: give no tables of them"
             )
         return _read_entries([data] if isinstance(data, Mapping) else list(data))
-    entry, names = _read_table(data, "frame", freq, columns, features or Features())
+    entry, names = _read_table(data, "frame", freq, columns, features or Features(), day_first)
     return Reading({"frame": entry}, names, grouped=False)
 
 
@@ -213,9 +232,14 @@ def _read_table(
     freq: str | pd.offsets.BaseOffset | None,
     columns: dict[str, str | None],
     features: Features,
+    day_first: bool | None,
 ) -> tuple[Entry, Names]:
-    frame, time_column = to_pandas(data), columns["time_column"]
+    frame, freq = to_pandas(data), None if freq is None else text_of(freq)
     known, past = (_columns_or_table(part) for part in (features.known, features.past))
+
+    def stamped(part: Any) -> Any:
+        return None if part is None else indexed(part, None, freq, day_first)[0]
+
     if _is_long(frame, columns):
         names = Names(*(find_column(frame, role, given) for role, given in columns.items()))
         static = None if features.static is None else _by_series(features.static, names.id)
@@ -228,24 +252,28 @@ def _read_table(
             past=past if isinstance(past, list) else (),
             future=None if future is None else to_pandas(future),
             static=static,
+            day_first=day_first,
         )
-        known, past = (None if isinstance(part, list) else part for part in (known, past))
+        day_first = entry["info"].get("day_first")
+        known, past = (None if isinstance(part, list) else stamped(part) for part in (known, past))
         return with_features({**entry, "item_id": name}, known, past), names
     for part in (known, past, features.future):
         if isinstance(part, list) or part is features.future is not None:
             raise DataError(
                 "a wide table has no columns for features: give tables known= and past="
             )
-    freq = None if freq is None else text_of(freq)
-    frame, default = indexed(frame, time_column, freq), Names()
+    default = Names()
+    frame, day_first = indexed(frame, columns["time_column"], freq, day_first)
     (entry,) = from_wide(
         frame,
         freq=freq,
         item_id=name,
-        known=None if known is None else indexed(known, freq=freq),
-        past=None if past is None else indexed(past, freq=freq),
+        known=stamped(known),
+        past=stamped(past),
         static=None if features.static is None else _by_series(features.static, default.id),
     )
+    if day_first is not None:
+        entry["info"]["day_first"] = day_first
     series = frame.columns.name or default.id
     return entry, Names(str(series), str(frame.index.name or default.time))
 
@@ -302,21 +330,35 @@ def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
 
 
 def indexed(
-    frame: pd.DataFrame, time_column: str | None = None, freq: str | None = None
-) -> pd.DataFrame:
-    """A wide table with its timestamps as the index."""
+    frame: pd.DataFrame,
+    time_column: str | None = None,
+    freq: str | None = None,
+    day_first: bool | None = None,
+) -> tuple[pd.DataFrame, bool | None]:
+    """A wide table with its timestamps as the index, and whether the day is first in them.
+
+    Args:
+        frame: the table.
+        time_column: the column with the timestamps, if it is known.
+        freq: of the table, likewise.
+        day_first: see :func:`timediff._times.read_times`.
+
+    Raises:
+        DataError: which column holds the timestamps is not known, or one cannot be read.
+    """
     numbers = dtypes.is_integer_dtype(frame.index.dtype) and not _is_range(frame.index)
     if time_column is None or time_column == frame.index.name:
         if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-            return frame
+            return frame, day_first
         times = [c for c in frame.columns if _holds_times(frame[c])]
         times = times or [c for c in frame.columns if str(c).lower() in TIME_NAMES]
         labels = frame.index.to_series()
         if not times or time_column is not None:
             years = numbers and of_years(labels, freq) is not None
-            if years or isinstance(labels.dtype, pd.ArrowDtype) or _tells_times(labels):
-                index = pd.Index(read_times(labels, "the index", freq=freq))
-                return frame.set_axis(index.rename(frame.index.name), axis=0)
+            if years or isinstance(labels.dtype, pd.ArrowDtype) or _tells_times(labels, day_first):
+                stamps, day_first = read_times(labels, "the index", None, freq, day_first)
+                index = pd.Index(stamps).rename(frame.index.name)
+                return frame.set_axis(index, axis=0), day_first
         if isinstance(frame.index, pd.MultiIndex) and not times:
             raise DataError(
                 f"the index has the levels {list(frame.index.names)}, and what these are is not "
@@ -333,8 +375,9 @@ def indexed(
         time_column = times[0]
     if time_column not in frame.columns:
         raise DataError(f"there is no column {time_column!r}: columns are {list(frame.columns)}")
-    index = pd.Index(read_times(frame[time_column], freq=freq))
-    return frame.drop(columns=time_column).set_axis(index.rename(time_column), axis=0)
+    stamps, day_first = read_times(frame[time_column], freq=freq, day_first=day_first)
+    index = pd.Index(stamps).rename(time_column)
+    return frame.drop(columns=time_column).set_axis(index, axis=0), day_first
 
 
 def _is_range(index: pd.Index) -> bool:
@@ -342,29 +385,32 @@ def _is_range(index: pd.Index) -> bool:
     return isinstance(index, pd.RangeIndex) and index.start == 0
 
 
-def scenario(data: Any, columns: Mapping[str, str | None], freq: str | None) -> pd.DataFrame:
+def scenario(
+    data: Any, columns: Mapping[str, str | None], freq: str | None, day_first: bool | None
+) -> pd.DataFrame:
     """What is given of a horizon, wide or long, as a wide table with its timestamps as the index.
 
     Args:
         data: a table of some of the series.
         columns: names of columns by role; the usual ones where there is none.
         freq: of the history.
+        day_first: whether the day is first in its dates, if that is known.
     """
     frame = to_pandas(flattened(data, columns))
     if not _is_long(frame, dict(columns)):
-        return indexed(frame, freq=freq)
+        return indexed(frame, None, freq, day_first)[0]
     ids, time, target = (find_column(frame, role, name) for role, name in columns.items())
-    long = long_columns(frame, [ids, time, target], "what is given", freq)
+    long, _ = long_columns(frame, [ids, time, target], "what is given", freq, day_first)
     check_pairs(long, ids, time)
     return long.pivot(index=time, columns=ids, values=target)
 
 
-def _tells_times(labels: pd.Series) -> bool:
+def _tells_times(labels: pd.Series, day_first: bool | None) -> bool:
     """Whether labels of rows are dates, or text that says some."""
     if _holds_times(labels):
         return True
     text = any(isinstance(x, str) for x in labels.dropna().head(1))
-    return text and bool(parse_times(labels, "the index").notna().any())
+    return text and bool(parse_times(labels, "the index", day_first).stamps.notna().any())
 
 
 def _holds_times(series: Any) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from timediff._arguments import check_options, listed, number
-from timediff._frequency import clock_info, stamps_of, timestamps
+from timediff._frequency import clock_info, index_of, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
@@ -70,15 +70,23 @@ class Forecast:
         return f"<Forecast {self.name!r}: {s} paths × {p} steps from {self.index[0]} × {d} series>"
 
     @property
-    def index(self) -> pd.DatetimeIndex:
-        """The timestamps of the horizon, in the way and the time zone of the caller's table."""
-        stamps = stamps_of(self.start, self.samples.shape[1], self.info)
-        return stamps.rename(self.names.time)
+    def index(self) -> pd.DatetimeIndex | pd.PeriodIndex:
+        """The times of the horizon, in the way and the time zone of the caller's table.
+
+        Periods, if it had a PeriodIndex.
+        """
+        times = index_of(self.start, self.samples.shape[1], self.info)
+        return times.rename(self.names.time)
 
     @property
-    def cutoff(self) -> pd.Timestamp:
-        """The last timestamp before the horizon."""
-        return stamps_of(self.start - 1, 1, self.info)[0]
+    def stamps(self) -> pd.DatetimeIndex:
+        """The same as timestamps: of periods, their begins."""
+        return stamps_of(self.start, self.samples.shape[1], self.info).rename(self.names.time)
+
+    @property
+    def cutoff(self) -> pd.Timestamp | pd.Period:
+        """The last time before the horizon."""
+        return index_of(self.start - 1, 1, self.info)[0]
 
     @property
     def plain_index(self) -> pd.DatetimeIndex:
@@ -175,7 +183,7 @@ class Forecast:
             import xarray
         except ImportError as error:
             raise ImportError("to_xarray needs xarray: pip install xarray") from error
-        index = self.index
+        index = self.stamps
         times = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
         return xarray.DataArray(
             self.samples,
@@ -361,13 +369,17 @@ class Forecast:
                 )
             return data
         freq = self.info.get("freq", self.start.freqstr) if hasattr(data, "columns") else None
-        reading = read(data, freq=freq, **self.names.within(data))
+        day_first = self.info.get("day_first")
+        reading = read(data, freq=freq, day_first=day_first, **self.names.within(data))
         (entry,) = reading.entries.values()
         own = entry["info"]["columns"]
         picks = [i for i, column in enumerate(own) if column in self.columns]
         info = {**entry["info"], "columns": [own[i] for i in picks]}
+        if ("freq" in info) != ("freq" in self.info):  # one has periods: they count the same steps
+            stamped = {key: self.info[key] for key in ("freq", "phase") if key in self.info}
+            info = {k: v for k, v in info.items() if k not in ("freq", "phase")} | stamped
         entry = {"start": entry["start"], "target": entry["target"][picks], "info": info}
-        return observed_at(aligned(entry, self.columns, self.name), self.index)
+        return observed_at(aligned(entry, self.columns, self.name), self.stamps)
 
     def score(self, actuals: Any) -> dict[str, float]:
         """Scores of the paths; see :func:`timediff.scores.score_table`.

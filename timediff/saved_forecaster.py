@@ -63,6 +63,7 @@ def save_forecaster(
         "options": forecaster.recipe.options,
         "names": list(dataclasses.astuple(forecaster.kept.names)),
         "grouped": forecaster.kept.grouped,
+        "day_first": forecaster.kept.day_first,
         "groups": [_group(key, entry) for key, entry in entries.items()],
         "recalibration": description,
         "history_sha256": hashlib.sha256(history).hexdigest(),
@@ -116,7 +117,8 @@ def load_forecaster(path: Path, device: str | torch.device) -> "Forecaster":
             saved.network, saved.spec, saved.columns, device, saved.curves
         )
         names = Names(*extra["names"])
-        forecaster.take(predictor, Kept(entries, names, extra["grouped"]))
+        kept = Kept(entries, names, extra["grouped"], day_first=extra.get("day_first"))
+        forecaster.take(predictor, kept)
         if extra.get("recalibration") is not None:
             arrays = {
                 name.removeprefix(RECALIBRATION): array

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from timediff import OptionError
+from timediff import DataError, OptionError
 
 pytest.importorskip("sktime")
 
@@ -127,3 +127,74 @@ def test_a_horizon_that_the_model_does_not_reach_is_an_error():
     early = forecaster.clone().fit(y.iloc[:-3], fh=ForecastingHorizon([40], is_relative=False))
     with pytest.raises(OptionError, match="give horizon="):
         early._paths(ForecastingHorizon([44], is_relative=False))
+
+
+def promoted(index: pd.Index) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two series that a promotion raises by 4, and the promotions."""
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame({"promo": (rng.random(len(index)) < 0.4) * 1.0, "noise": 0.0}, index)
+    X["noise"] = rng.standard_normal(len(index))
+    return table(index) * 0.2 + 4 * X[["promo"]].to_numpy(), X
+
+
+OPEN = pd.offsets.CustomBusinessDay(holidays=["2024-02-20"])
+INDEXES_OF_X = {name: INDEXES[name] for name in ("datetime", "no freq", "period", "range", "int")}
+INDEXES_OF_X["calendar"] = pd.date_range("2024-01-01", periods=40, freq=OPEN)
+
+
+@pytest.mark.parametrize("name", INDEXES_OF_X)
+def test_what_is_known_ahead_is_used(name):
+    y, X = promoted(INDEXES_OF_X[name])
+    forecaster = TimeDiffForecaster(**SMALL).fit(y.iloc[:36], X=X, fh=[1, 2, 3])
+    with_X = forecaster.predict(X=X)  # more than the horizon
+    pd.testing.assert_frame_equal(with_X, forecaster.predict())  # fit saw it already
+    ahead = X.iloc[36:39]
+    pd.testing.assert_frame_equal(with_X, forecaster.predict(X=ahead[["noise", "promo"]]))
+    on, off = ahead.assign(promo=1.0), ahead.assign(promo=0.0)
+    raised = (forecaster.predict(X=on) - forecaster.predict(X=off)).to_numpy()
+    assert (raised > 2).all() and (raised < 6).all()
+    medians = [forecaster.predict_quantiles(X=x, alpha=[0.5])["a"][0.5] for x in (on, off)]
+    assert (medians[0] - medians[1] > 2).all()
+
+
+@pytest.mark.parametrize("name", INDEXES_OF_X)
+def test_what_is_not_known_is_named(name):
+    y, X = promoted(INDEXES_OF_X[name])
+    forecaster = TimeDiffForecaster(**SMALL).fit(y.iloc[:36], X=X.iloc[:36], fh=[1, 3])
+    with pytest.raises(
+        DataError, match=rf"value of 'promo' at {X.index[36]}, .* up to {X.index[38]}"
+    ):
+        forecaster.predict()
+    gap = X.iloc[36:39].copy()
+    gap.loc[gap.index[1], "noise"] = np.nan
+    with pytest.raises(
+        DataError, match=f"value of 'noise' at {X.index[37]}, which is to be forecast"
+    ):
+        forecaster.predict(X=gap)
+    with pytest.raises(DataError, match=r"are \['promo'\], .* \['promo', 'noise'\]"):
+        forecaster.predict(X=X[["promo"]])
+    with pytest.raises((DataError, ValueError)):
+        forecaster.clone().fit(y, X=X.iloc[1:], fh=[1])
+    without = TimeDiffForecaster(**SMALL).fit(y.iloc[:36], fh=[1, 3])
+    with pytest.raises(DataError, match="but the model was trained with 0"):
+        without.predict(X=X)
+
+
+def test_the_last_row_goes_on_where_the_model_reaches_further():
+    y, X = promoted(INDEXES["range"])
+    forecaster = TimeDiffForecaster(**SMALL, horizon=4).fit(y.iloc[:36], X=X.iloc[:36], fh=[1, 2])
+    ahead = X.iloc[36:38]
+    longer = pd.concat([ahead, ahead.iloc[[1, 1]].set_axis(pd.RangeIndex(41, 43), axis=0)])
+    pd.testing.assert_frame_equal(forecaster.predict(X=ahead), forecaster.predict(X=longer))
+
+
+@pytest.mark.parametrize("update_params", [False, True])
+def test_an_update_takes_what_is_known(update_params):
+    y, X = promoted(INDEXES["datetime"])
+    forecaster = TimeDiffForecaster(**SMALL).fit(y.iloc[:34], X=X.iloc[:34], fh=[1, 2])
+    forecaster.update(y.iloc[34:36], X=X.iloc[34:], update_params=update_params)
+    known = forecaster.forecaster_.kept.entries["frame"]["feat_dynamic_real"]
+    np.testing.assert_array_equal(known, X.to_numpy(np.float32).T)
+    assert list(forecaster.predict().index) == list(y.index[36:38])  # known since the update
+    forecaster.update(y.iloc[36:37], update_params=False)
+    assert forecaster.predict().index[0] == y.index[37]

@@ -28,7 +28,7 @@ def to_darts(forecast: Forecast) -> TimeSeries:
     Args:
         forecast: of one group.
     """
-    index, freq = forecast.index, forecast.info.get("freq")
+    index, freq = forecast.stamps, forecast.info.get("freq")
     calendar = calendar_of(freq or "")
     if index.tz is not None:
         index = index.tz_convert("UTC").tz_localize(None)

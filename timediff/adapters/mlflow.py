@@ -4,6 +4,9 @@
 >>> timediff_mlflow.log_model(forecaster, "model")
 >>> mlflow.pyfunc.load_model(uri).predict(table, params={"num_samples": 200})
 
+Of a model with features the table holds them, too, and goes on over the horizon: see
+:meth:`PyFunc.predict`.
+
 Nothing is pickled: the model folder holds safetensors and JSON.
 """
 
@@ -25,6 +28,8 @@ except ImportError as error:
     ) from error
 
 import timediff
+from timediff._one_table import taken_apart
+from timediff._tables import without_periods
 from timediff.forecaster import Forecaster
 
 FLAVOR_NAME = "timediff"
@@ -143,26 +148,34 @@ class PyFunc:
 
         Args:
             model_input: a wide or long table of the same series; the history that was saved with
-                the model if it is None or empty.
+                the model if it is None or empty. Of a model that was fitted with features
+                (``known=``, ``past=``) it has a column for each of them by its name; rows after the
+                last one in which a series has a value are those of the horizon, with what is known
+                ahead. If no row has a value, they go on from the history that was saved. What does
+                not change (``static=``) is that of this history.
             params: see :func:`signature`.
 
         Returns:
-            A long table: a row for each series and time.
+            A long table: a row for each series and time; of periods their begins.
 
         Raises:
-            DataError: the table has other series, or there is none and no history.
+            DataError: the table has other series, or there is none and no history; a feature has no
+                column, or no value in the horizon: names it and the time.
         """
         given = {spec.name: spec.default for spec in signature().params}
         given |= params or {}
-        data = None if model_input is None or not len(model_input) else model_input
+        parts: dict[str, Any] = {}
+        if model_input is not None and len(model_input):
+            spec = self.forecaster.predictor.spec.features
+            parts = taken_apart(model_input, self.forecaster.kept, spec)
         forecast = self.forecaster.predict(
-            data,
+            **parts,
             num_samples=int(given["num_samples"]),
             seed=None if given["seed"] == OWN else int(given["seed"]),
         )
         if given["samples"]:
-            return forecast.to_frame(samples=True)
-        return forecast.to_frame(level=[float(level) for level in given["level"]])
+            return without_periods(forecast.to_frame(samples=True))
+        return without_periods(forecast.to_frame(level=[float(x) for x in given["level"]]))
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> PyFunc:

@@ -7,7 +7,7 @@ import typer
 
 from timediff.cli import arguments as a
 from timediff.cli.files import SUFFIXES, suffix_of
-from timediff.cli.tables import by_text, in_zone, like, read_like, read_table, zone_of
+from timediff.cli.tables import by_text, in_zone, like, order_of, read_like, read_table, zone_of
 from timediff.errors import DataError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def features(
     """
     names = names or {}
     group = forecaster.kept.names.group if forecaster else names.get("group_column")
+    day_first = forecaster.kept.day_first if forecaster else order_of(frame)
     found: dict[str, Any] = {}
     for name, text in (("known", known), ("past", past)):
         if text is None:
@@ -89,7 +90,7 @@ def features(
         if not is_file(text):
             found[name] = text.split(",")
             continue
-        table = over_time(read_table(text, group_column=group), text)
+        table = over_time(read_table(text, group_column=group, day_first=day_first), text)
         found[name] = (
             in_zone(table, zone_of(frame)) if forecaster is None else like(table, forecaster)
         )
@@ -98,7 +99,9 @@ def features(
             found["future"] = read_like(forecaster, future)
         else:
             ids, times = names.get("id_column"), names.get("time_column")
-            table = read_table(future, id_column=ids, time_column=times, group_column=group)
+            table = read_table(
+                future, id_column=ids, time_column=times, group_column=group, day_first=day_first
+            )
             found["future"] = in_zone(table, zone_of(frame))
     if static is not None:
         known_labels = list(forecaster.columns) if forecaster else labels(frame, names)
@@ -196,7 +199,8 @@ def scenario(
         if totals:
             raise typer.BadParameter("it names a column of --given", param_hint="--given-total")
         return {}
-    table = read_table(given, group_column=forecaster.kept.names.group)
+    kept = forecaster.kept
+    table = read_table(given, group_column=kept.names.group, day_first=kept.day_first)
     table = like(over_time(table, given), forecaster)
     sums = a.combinations(forecaster.columns, totals, "--given-total") if totals else None
     return {"given": table, "totals": sums}

@@ -110,7 +110,7 @@ def write_table(
     """Write a table.
 
     Args:
-        frame: its index is not written.
+        frame: its index is not written; of periods their begins are.
         place: a path, or ``-`` for stdout.
         given: the format; by the suffix if None.
         overwrite: whether a file may be replaced.
@@ -118,7 +118,9 @@ def write_table(
     Raises:
         OptionError: see :func:`check_output` and :func:`format_of`.
     """
-    name = format_of(place, given)
+    from timediff._tables import without_periods
+
+    name, frame = format_of(place, given), without_periods(frame)
     if place == "-":
         if name == "parquet":
             import io

@@ -260,8 +260,9 @@ def likelihood(
     if isinstance(found, dict):
         import pandas as pd
 
-        found = pd.concat(found, names=["group"]).reset_index(level=0)
-    found = found.rename_axis(index=names.time).reset_index()
+        found = pd.concat(found, names=[names.group, names.time]).reset_index()
+    else:
+        found = found.rename_axis(index=names.time).reset_index()
     if lowest is not None:
         found = found.dropna(subset="bound").nsmallest(lowest, "bound")
     write_table(found, output, output_format, overwrite)

@@ -103,7 +103,7 @@ def _scores(
 
 def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
     """The table, its times read, and the columns with the series and the times: its first two."""
-    parsed = times_of(table.iloc[:, 1]) if len(table.columns) > 2 else None
+    parsed = times_of(table.iloc[:, 1])[0] if len(table.columns) > 2 else None
     if parsed is None:
         raise DataError(
             f"the forecast has the columns {list(table.columns)}: expected series, timestamps and "

@@ -29,6 +29,7 @@ def read_table(
     group_column: str | None = None,
     texts: tuple[str | int, ...] = (),
     times: bool = True,
+    day_first: bool | None = None,
 ) -> "pd.DataFrame":
     """A table from a file or stdin, its timestamps read as such.
 
@@ -42,6 +43,8 @@ def read_table(
         group_column: of a table of several groups, whose labels stay text, too.
         texts: more columns that stay text, by name or position.
         times: whether it has timestamps.
+        day_first: whether the day comes first in dates that do not tell. What is known of that then
+            is in ``attrs["day_first"]`` of the table.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
@@ -74,7 +77,7 @@ def read_table(
         raise DataError(f"{_name(place)} cannot be read as {name}: {error}") from error
     if not len(frame.columns) or (frame.empty and not len(frame.index)):
         raise DataError(f"{_name(place)} holds no rows")
-    return _with_times(frame, ids, time_column) if times else frame
+    return _with_times(frame, ids, time_column, day_first) if times else frame
 
 
 def _name(place: str) -> str:
@@ -125,7 +128,9 @@ def _decimal_commas(cells: "pd.Series") -> bool:
     return bool(cells.str.fullmatch(COMMA_NUMBER).all() and cells.str.contains(",").any())
 
 
-def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) -> "pd.DataFrame":
+def _with_times(
+    frame: "pd.DataFrame", ids: list[str], time_column: str | None, day_first: bool | None
+) -> "pd.DataFrame":
     """Text that is timestamps as timestamps; a first column without a name as the index."""
     import pandas as pd
 
@@ -140,25 +145,28 @@ def _with_times(frame: "pd.DataFrame", ids: list[str], time_column: str | None) 
     elif not candidates and first not in ids:
         candidates = [first]
     for column in candidates:
-        times = times_of(frame[column])
+        times, order = times_of(frame[column], day_first)
         if times is not None:
             frame = frame.assign(**{column: times})
+            frame.attrs["day_first"] = order
     unnamed = str(first).startswith("Unnamed: ") or first == "__index_level_0__"
     if unnamed and frame[first].dtype.kind == "M":
         frame = frame.set_index(first).rename_axis(index=None)
     return frame
 
 
-def times_of(column: "pd.Series") -> "pd.Series | None":
-    """Timestamps; None if some are none."""
+def times_of(
+    column: "pd.Series", day_first: bool | None = None
+) -> "tuple[pd.Series | None, bool | None]":
+    """Timestamps, None if some are none; and whether the day is first in them, if it is known."""
     import pandas as pd
 
     from timediff._times import parse_times
 
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return None
-    times = parse_times(column, f"column {column.name!r}")
-    return None if times.isna().any() else times
+        return None, day_first
+    times, day_first = parse_times(column, f"column {column.name!r}", day_first)
+    return None if times.isna().any() else times, day_first
 
 
 def load_model(path: Path, device: Any = "auto") -> "Forecaster":
@@ -180,8 +188,11 @@ def read_like(forecaster: "Forecaster", place: str, given: str | None = None) ->
     Raises:
         DataError: see :func:`read_table`.
     """
-    names = forecaster.kept.names
-    return like(read_table(place, given, texts=(names.id,), group_column=names.group), forecaster)
+    names, day_first = forecaster.kept.names, forecaster.kept.day_first
+    table = read_table(
+        place, given, texts=(names.id,), group_column=names.group, day_first=day_first
+    )
+    return like(table, forecaster)
 
 
 def by_text(labels: "Iterable[Any]") -> dict[str, Any]:
@@ -208,6 +219,11 @@ def like(frame: "pd.DataFrame", forecaster: "Forecaster") -> "pd.DataFrame":
     else:
         frame = frame.rename(columns=lambda text: own.get(str(text), text))
     return in_zone(frame, zone)
+
+
+def order_of(frame: "pd.DataFrame | None") -> bool | None:
+    """Whether the day comes first in the dates of a table as :func:`read_table` read it."""
+    return None if frame is None else frame.attrs.get("day_first")
 
 
 def part_of(table: "pd.DataFrame | None", column: str | None, key: Any) -> "pd.DataFrame | None":

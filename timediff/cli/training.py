@@ -12,7 +12,7 @@ from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of
 from timediff.cli.screen import say, show, training
 from timediff.cli.settings import forecaster_of, settings
-from timediff.cli.tables import load_model, read_like, read_table
+from timediff.cli.tables import load_model, order_of, read_like, read_table
 
 if TYPE_CHECKING:
     from timediff.forecaster import Forecaster
@@ -79,7 +79,7 @@ def fit(
     beside = f.features(known, past, future, static, names=columns, frame=frame)
     began = time.perf_counter()
     with training(forecaster, quiet, verbose):
-        forecaster.fit(frame, **columns, **beside)
+        forecaster.fit(frame, **columns, **beside, day_first=order_of(frame))
     check_output(output, overwrite, folder=True)  # it may have come meanwhile
     forecaster.save(output, overwrite=overwrite)
     seconds = time.perf_counter() - began
