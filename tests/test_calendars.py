@@ -451,13 +451,6 @@ def test_other_calendars_from_fit_to_forecast(freq):
     assert forecast.cutoff == index[99] and np.isfinite(forecast.samples).all()
 
 
-def test_a_calendar_is_not_exported(fitted, tmp_path):
-    from timediff.export import export_programs
-
-    with pytest.raises(OptionError, match="calendar 'C' cannot be exported"):
-        export_programs(fitted, tmp_path / "model")
-
-
 def test_the_estimator_takes_entries_of_a_calendar():
     dataset = from_wide(exchange())
     predictor = TimeGradEstimator("C", P, seed=0, **QUICK).train(dataset)

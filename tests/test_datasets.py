@@ -607,7 +607,7 @@ def test_local_files_come_before_the_cache(serve, tmp_path):
 def test_the_cache_is_the_platforms_unless_told(monkeypatch):
     import pooch
 
-    from timediff._places import cache_folder
+    from timediff._cache import cache_folder
 
     monkeypatch.delenv("TIMEDIFF_CACHE")
     assert cache_folder() == Path(pooch.os_cache("timediff"))

@@ -9,7 +9,6 @@ import torch
 
 from tests.conftest import entry, quick_estimator
 from timediff import OptionError, Options, TimeGradPredictor
-from timediff.export import export_programs
 from timediff.saving import checksum
 
 
@@ -80,8 +79,6 @@ def test_a_learned_variance_is_trained_saved_and_drawn_with(tmp_path):
         for variance in (None, "learned", "large")
     )
     assert by_default.equals(told) and not told.equals(large)
-    with pytest.raises(OptionError, match="learned a variance cannot be exported"):
-        export_programs(model, tmp_path / "out")
 
 
 def test_a_learned_variance_is_asked_of_a_model_without(predictor):

@@ -36,7 +36,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-LOW = ["timediff.types", "timediff.errors", "timediff.registry"]
+LOW = ["timediff.types", "timediff.errors", "timediff.registry", "timediff._cache"]
 ALLOWED = {"diffusion": LOW, "network": [*LOW, "timediff.diffusion", "timediff.options"]}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from timediff._archives import sha256
-from timediff._places import cache_folder
+from timediff._cache import cache_folder
 from timediff._sources import Archive
 from timediff.errors import DataError
 

@@ -4,21 +4,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from timediff._cache import CACHE, cache_folder
 from timediff._sources import Archive, Table
 from timediff.errors import DataError
 
 DATASETS = "TIMEDIFF_DATASETS"
-CACHE = "TIMEDIFF_CACHE"
-
-
-def cache_folder() -> Path:
-    """The folder that ``TIMEDIFF_CACHE`` names, else the platform's folder for caches."""
-    chosen = os.environ.get(CACHE)
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("timediff"))
 
 
 def find(name: str, places: list[str], root: str | Path | None) -> tuple[Path | None, list[Path]]:

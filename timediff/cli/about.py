@@ -116,7 +116,7 @@ def _of_machine() -> dict[str, Any]:
     import torch
 
     import timediff
-    from timediff._places import cache_folder
+    from timediff._cache import cache_folder
 
     rows: dict[str, Any] = {"timediff": timediff.__version__, "python": platform.python_version()}
     for package in ("torch", "gluonts", "lightning", "pandas", "numpy"):

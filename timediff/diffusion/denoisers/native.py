@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from timediff._places import cache_folder
+from timediff._cache import cache_folder
 from timediff.types import Float, Tensor
 
 if TYPE_CHECKING:
