@@ -25,20 +25,21 @@ APART = 2  # horizons left out between them, which both would know of
 LEAST_HORIZONS = 4 * FOLDS
 LEAST_SHARE = 1e-4  # of the largest principal component's variance
 MOST = 250_000  # factors times series, of each kind
-MISSED, STANDING = 2, 4  # numbers that are read of a series
+MISSED, STANDING = 2, 3  # numbers that are read of a series
 
 
 def standing(rows: Rows, level: int) -> Float[Tensor, "r n"]:
-    """Where single series stand: four numbers, in units of the error of a simple forecast.
+    """Where single series stand: three numbers, in units of the error of a simple forecast.
 
     By how much the last value is above the one before, the mean of the last ``level``, and what is
-    usual in its season; and how far that mean is above that of all of the past.
+    usual in its season. Not how far that mean is above that of all of the past: it would tell the
+    time of a series that drifts, and folds of a cross-validation that lie within it.
     """
     last, recent = rows.recent[:, -1], rows.recent[:, -level:].mean(1)
     season = min(level, rows.profile.shape[1]) - 1  # about a season after the last value
     usual = rows.profile[:, season, 0] if rows.profile.shape[2] else recent
     found = [last - rows.recent[:, -2:].select(1, 0), last - recent, last - usual]
-    return torch.stack([*found, recent - rows.past], dim=1) / rows.unit.unsqueeze(1)
+    return torch.stack(found, dim=1) / rows.unit.unsqueeze(1)
 
 
 class CommonFactors(nn.Module):
