@@ -85,7 +85,9 @@ def test_bits_do_not_depend_on_rows_beside_them_or_on_threads(threads, monkeypat
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", ["double", "many steps", "gradient", "not compiled"])
+@pytest.mark.parametrize(
+    "case", ["double", "many steps", "gradient", "gradient of x", "not compiled"]
+)
 def test_everything_else_is_left_to_the_network_itself(case, monkeypatch):
     monkeypatch.setattr(native, "denoise", None)  # may not be called
     monkeypatch.setattr(torch, "compile", lambda plain, **options: plain)
@@ -96,9 +98,14 @@ def test_everything_else_is_left_to_the_network_itself(case, monkeypatch):
     if case == "many steps":
         k = torch.arange(1, 9)
     compiled.requires_grad_(case == "gradient")
+    x.requires_grad_(case == "gradient of x")
     network = plain if case == "not compiled" else compiled
     expected = plain.to(x.dtype)(x, k, h)
-    torch.testing.assert_close(network(x, k, h), expected)
+    found = network(x, k, h)
+    torch.testing.assert_close(found, expected)
+    if "gradient" in case:
+        (gradient,) = torch.autograd.grad(found.sum(), x if case[-1] == "x" else network.skip.bias)
+        assert gradient.any()
 
 
 @needs_compiler

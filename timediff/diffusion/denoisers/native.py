@@ -67,13 +67,22 @@ def _run(command: list[str]) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=SECONDS).stdout
 
 
-def fits(network: "WaveNet", x: Float[Tensor, "n d"], embedding: Float[Tensor, "#n e"]) -> bool:
-    """Whether :func:`denoise` does for these: single precision on the CPU, a step for all."""
+def fits(
+    network: "WaveNet",
+    x: Float[Tensor, "n d"],
+    condition: Float[Tensor, "n d"],
+    embedding: Float[Tensor, "#n e"],
+) -> bool:
+    """Whether :func:`denoise` does for these: single precision on the CPU, a step for all.
+
+    It has no gradient, so none may be wanted.
+    """
+    traced = (x, condition, embedding, *network.parameters()) if torch.is_grad_enabled() else ()
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32 == network.inlet.weight.dtype
         and len(embedding) == 1
-        and not (torch.is_grad_enabled() and any(p.requires_grad for p in network.parameters()))
+        and not any(part.requires_grad for part in traced)
         and library(network.channels) is not None
     )
 

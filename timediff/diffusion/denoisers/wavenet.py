@@ -208,7 +208,7 @@ class WaveNet(Denoiser):
         embedding = embedding.reshape(-1, embedding.shape[-1])
         shape, size = x.shape, x.shape[-1]
         x, condition = x.reshape(-1, size), condition.reshape(-1, size)
-        if self.is_compiled and native.fits(self, x, embedding):
+        if self.is_compiled and native.fits(self, x, condition, embedding):
             return native.denoise(self, x, condition, embedding).view(shape)
         rows = part_size(len(x), max(1, POSITIONS // size))
         parts = zip(
