@@ -146,10 +146,10 @@ class TimeGradPredictor(PyTorchPredictor):
 
         On a CPU that is its denoiser, on a GPU all of a step of the horizon. ``torch.compile``
         takes half a minute and pays where many reverse steps are taken, or often. The published
-        denoiser has a kernel of its own for the CPU (``wavenet.cpp``), which takes a second and is
-        four times as fast. Paths differ from those of the plain predictor by rounding. Where
-        there is no compiler, or it fails, paths are drawn as before. What was compiled is kept on
-        disk, for the next process.
+        denoiser has a kernel of its own for the CPU (``wavenet.cpp``) in its place; see
+        ``benchmarks/results/sampling.md``. Paths differ from those of the plain predictor by
+        rounding. Where there is no compiler, or it fails, paths are drawn as before. What was
+        compiled is kept on disk, for the next process.
         """
         network = copy.deepcopy(self.network)
         other = type(self)(network, self.spec, self.columns, self.device, self.curves)

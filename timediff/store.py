@@ -23,11 +23,10 @@ from timediff.windows import WindowSpec
 def stretches(table: Shaped[Tensor, "t *f"], first: Int[Tensor, "n"], length: int) -> Tensor:
     """So many rows of a table from each of the given ones on, ``[n, length, *f]``.
 
-    As one block of memory each, which is ten times as fast as row by row.
+    As one block of memory each, not row by row.
     """
-    starts = len(table) - length + 1
-    row = table.stride(0)
-    blocks = table.as_strided((starts, length, *table.shape[1:]), (row, *table.stride()))
+    shape = len(table) - length + 1, length, *table.shape[1:]
+    blocks = table.as_strided(shape, (table.stride(0), *table.stride()))
     return blocks.index_select(0, first)
 
 

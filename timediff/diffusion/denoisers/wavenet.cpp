@@ -2,7 +2,7 @@
 // before the next one does, one row in each lane of the processor's vectors, so that nothing but
 // its values, its condition and the prediction is read from or written to main memory.
 //
-// CHANNELS is set by native.py, which compiles this, and has the order of the weights.
+// CHANNELS is set by native.py, which compiles this; WaveNet.arranged has the order of the weights.
 
 #include <algorithm>
 #include <atomic>
