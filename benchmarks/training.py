@@ -53,6 +53,7 @@ from timediff.store import SeriesStore
 from timediff.windows import build_network
 
 THREADS, BATCH, WINDOWS = 2, 64, 7
+GROUP = 24  # batches timed together
 SHORT, FEW = ", few epochs", {"prior_epochs": 2, "max_epochs": 1}
 REFERENCE_BATCHES, REFERENCE_CRPS_SUM, REFERENCE_CRPS = 15 * 100, 0.0652, 0.139
 
@@ -187,14 +188,17 @@ def gluonts(data: ForecastDataset, o: Options) -> Iterator[Any]:
 
 
 def _rate(batches: Iterator[Any], number: int, size: float = BATCH) -> dict[str, float]:
-    """Seconds of a batch and windows a second, from the median after one to warm up."""
-    next(batches)
+    """Seconds of a batch and windows a second: the median over groups of batches, of their mean.
+
+    Of groups, since several batches may be gathered together. One goes first to warm up.
+    """
     seconds = []
-    for _ in range(number):
+    for _ in range(number + 1):
         start = time.perf_counter()
-        next(batches)
-        seconds.append(time.perf_counter() - start)
-    median = statistics.median(seconds)
+        for _ in range(GROUP):
+            next(batches)
+        seconds.append((time.perf_counter() - start) / GROUP)
+    median = statistics.median(seconds[1:])
     return {"seconds": median, "windows a second": size / median}
 
 

@@ -259,6 +259,39 @@ def test_random_batches_are_drawn_from_the_windows_and_repeat_with_the_seed():
     assert [len(batch.target) for batch in in_order] == [4, 4, 2]
 
 
+@pytest.mark.parametrize(("spec", "rows"), [(SPEC, False), (PRIOR, False), (PRIOR, True)])
+@pytest.mark.parametrize("ahead", [1, 12_000, 10**9])
+def test_batches_are_the_same_however_many_are_gathered_together(monkeypatch, spec, rows, ahead):
+    values = np.arange(400.0).reshape(2, 200)
+    values[0, 60:63] = np.nan
+    panels = read_dataset([entry(200) | {"target": values}, entry(120, 2)], "h")
+    store = SeriesStore(panels, dataclasses.replace(spec, scale_window="context"))
+    windows = torch.tensor([[i, start] for i in (0, 1) for start in range(45, 100)])
+    count = len(windows) * (2 if rows else 1)
+
+    def flat(parts):
+        if parts is None or isinstance(parts, torch.Tensor):
+            return [] if parts is None else [parts]
+        return [tensor for part in parts for tensor in flat(part)]
+
+    monkeypatch.setattr("timediff.loader.AHEAD", ahead)
+    for given in ({}, {"num_batches": 9}):
+        picks = torch.arange(count).split(16)
+        if given:
+            generator = torch.Generator().manual_seed(3)
+            picks = [torch.randint(count, (16,), generator=generator) for _ in range(9)]
+            given = given | {"generator": torch.Generator().manual_seed(3)}
+        batches = list(WindowLoader(store, windows, 16, rows=rows, **given))
+        assert len(batches) == len(picks)
+        for batch, pick in zip(batches, picks, strict=True):
+            if rows:
+                alone = store.gather_rows(*windows[pick // 2].unbind(1), pick % 2)
+            else:
+                alone = store.gather(*windows[pick].unbind(1))
+            for one, other in zip(flat(batch), flat(alone), strict=True):
+                assert torch.equal(one, other)
+
+
 def test_rows_are_drawn_from_all_series_of_all_windows():
     store = SeriesStore(read_dataset([entry(120)], "h"), PRIOR)
     windows = torch.tensor([[0, 90], [0, 100]])

@@ -8,9 +8,13 @@ from timediff.network.batch import Batch, Innovations, RowBatch
 from timediff.store import SeriesStore
 from timediff.types import Int, Tensor
 
+AHEAD = 2**24  # numbers that forecasts from the windows gathered at once may take
+
 
 class WindowLoader:
     """Batches of windows, or of single series of them, as Lightning takes a data loader.
+
+    Several small batches are gathered together and handed out one by one.
 
     Args:
         store: the data.
@@ -43,19 +47,24 @@ class WindowLoader:
         return self.num_batches or -(-self._total // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch | RowBatch]:
-        for i in range(len(self)):
+        total, size, number = self._total, self.batch_size, len(self)
+        columns = 1 if self.rows else self.series
+        together = max(1, AHEAD // (self.store.spec.floats(0) * columns * size))
+        for i in range(0, number, together):
+            last = min(number, i + together) * size
             if self.num_batches is None:
-                last = min(self._total, (i + 1) * self.batch_size)
-                pick = torch.arange(i * self.batch_size, last)
+                pick = torch.arange(i * size, min(total, last))
             else:
-                size = (self.batch_size,)
-                pick = torch.randint(self._total, size, generator=self.generator)
-            if self.rows:
-                entry, start = self.windows[pick // self.series].unbind(1)
-                yield self.store.gather_rows(entry, start, pick % self.series)
-            else:
-                entry, start = self.windows[pick].unbind(1)
-                yield self.store.gather(entry, start)
+                pick = torch.randint(total, (last - i * size,), generator=self.generator)
+            yield from self._gather(pick).split(size)
+
+    def _gather(self, pick: Int[Tensor, " n"]) -> Batch | RowBatch:
+        """Windows, or rows, of these numbers."""
+        if not self.rows:
+            entry, start = self.windows.index_select(0, pick).unbind(1)
+            return self.store.gather(entry, start)
+        entry, start = self.windows.index_select(0, pick // self.series).unbind(1)
+        return self.store.gather_rows(entry, start, pick % self.series)
 
 
 class PoolLoader:

@@ -16,7 +16,7 @@ from timediff.network.batch import Batch, RowBatch, Rows, Static
 from timediff.network.prior import soften
 from timediff.network.scaling import SCALERS, Affine
 from timediff.seasonality import calendar
-from timediff.types import Float, Int, Shaped, Tensor
+from timediff.types import Bool, Float, Int, Shaped, Tensor
 from timediff.windows import WindowSpec
 
 
@@ -37,6 +37,18 @@ def earlier(
     begin = (first.unsqueeze(1) - lags).flatten()
     found = stretches(table, begin, length)
     return found.view(len(first), len(lags), length, *table.shape[1:]).transpose(1, 2)
+
+
+def cells(
+    table: Shaped[Tensor, "t d"], row: Int[Tensor, "n"], column: Int[Tensor, "n"]
+) -> Shaped[Tensor, "n"]:
+    """What a table holds in these rows and columns."""
+    return table.view(-1).index_select(0, row * table.shape[1] + column)
+
+
+def everything(mask: Bool[Tensor, "*b"]) -> bool:
+    """Whether a mask holds everywhere, by way of bytes: of these the least is found quickly."""
+    return not mask.numel() or bool(mask.view(torch.uint8).amin())
 
 
 class SeriesStore:
@@ -60,8 +72,8 @@ class SeriesStore:
         self.spec = spec
         self.names = [panel.title for panel in panels]
         self.lengths: list[int] = []  # steps of each entry that were kept
-        self.first: list[int] = []  # row of the first of them
-        self.shift: list[int] = []  # how many rows further up the means of a row lie
+        begins: list[int] = []
+        shifts: list[int] = []
         pad, parts, first, last = spec.pad, [], 0, 0
         moments: list[tuple[Tensor, ...]] = []
         means: list[tuple[np.ndarray, np.ndarray]] = []
@@ -83,9 +95,9 @@ class SeriesStore:
             filled = fill_gaps(values, spec.season, length)
             stamps = calendar(start, length, spec.freq, spec.yearly, panel.info)
             parts.append((filled, ~np.isnan(values[-length:]), stamps))
-            self.first.append(first + pad)
+            begins.append(first + pad)
             first += length
-            self.shift.append(first - last)
+            shifts.append(first - last)
         self.values, self.observed, self.calendar = (
             torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True)
         )
@@ -96,8 +108,10 @@ class SeriesStore:
         self.loc, self.scale, self.floor, self.whole = known[:4]
         self.deviation, self.unit, self.change = known[4:]
         self.features = FeatureStore(panels, spec, for_forecast) if spec.features else None
-        self._lags = torch.tensor(spec.lags, dtype=torch.long)
-        self._seasonal = torch.tensor(spec.seasonal, dtype=torch.long)
+        self.first = torch.tensor(begins)  # of each entry, row of the first step that was kept
+        self.shift = torch.tensor(shifts)  # how many rows further up the means of a row lie
+        self._lags = torch.tensor((0, *spec.lags))  # the first is of the steps themselves
+        self._seasonal = torch.tensor((0, *spec.seasonal))
         self.to(torch.device(device))
 
     def to(self, device: torch.device) -> None:
@@ -138,30 +152,40 @@ class SeriesStore:
         """Windows of the given entries whose horizons start at the given steps (0 the first)."""
         spec, device = self.spec, self.values.device
         entry, start = entry.to(device), start.to(device)
-        first = torch.tensor(self.first, device=device)[entry] + start
+        first = self.first.index_select(0, entry) + start
         begin, length = first + spec.first, spec.prediction_length - spec.first
-        target, observed = (
-            stretches(table, begin, length) for table in (self.values, self.observed)
-        )
-        if spec.scale_window == "series":
-            affine = Affine(self.loc[entry].unsqueeze(1), self.scale[entry].unsqueeze(1))
-        else:
-            context = slice(0, spec.context_length)
-            affine = SCALERS[spec.scaling](target[:, context], observed[:, context])
+        found = earlier(self.values, begin, length, self._lags)
+        target, observed = found[:, :, 0], stretches(self.observed, begin, length)
+        affine = self._affine(entry, target, observed)
         # beyond the end of an entry lie rows of the next: a lag must not reach into the horizon
         # further than the horizon does, and lags are positive, so none does
         return Batch(
             target=target,
             observed=observed,
             calendar=self._known(begin, length, first),
-            lags=earlier(self.values, begin, length, self._lags),
+            lags=found[:, :, 1:],
             loc=affine.loc,
             scale=affine.scale,
-            floor=self.floor[entry].unsqueeze(1),
-            whole=self.whole[entry].unsqueeze(1),
+            floor=self.floor.index_select(0, entry).unsqueeze(1),
+            whole=self.whole.index_select(0, entry).unsqueeze(1),
             static=self._static(entry),
             rows=self._pasts(entry, first) if spec.lookback else None,
         )
+
+    def _affine(
+        self,
+        entry: Int[Tensor, "b"],
+        target: Float[Tensor, "b t d"],
+        observed: Bool[Tensor, "b t d"],
+    ) -> Affine:
+        """How windows of these entries are scaled."""
+        spec = self.spec
+        if spec.scale_window == "series":
+            loc, scale = (table.index_select(0, entry) for table in (self.loc, self.scale))
+            return Affine(loc.unsqueeze(1), scale.unsqueeze(1))
+        context = slice(0, spec.context_length)
+        known = None if everything(observed) else observed[:, context]
+        return SCALERS[spec.scaling](target[:, context], known)
 
     def _known(
         self, begin: Int[Tensor, "b"], length: int, first: Int[Tensor, "b"]
@@ -193,9 +217,9 @@ class SeriesStore:
         p = spec.prediction_length
         blocks = torch.tensor(spec.blocks, device=device)
         origin = (first.unsqueeze(1) + blocks).flatten()
-        up = torch.tensor(self.shift, device=device)[entry].repeat_interleave(len(blocks))
+        up = self.shift[entry].repeat_interleave(len(blocks))
         recent = stretches(self.values, origin - spec.lookback, spec.lookback)
-        seasonal = earlier(self.values, origin, p, self._seasonal)
+        seasonal = earlier(self.values, origin, p, self._seasonal[1:])
         series = torch.arange(d, device=device).repeat(len(origin))
         return Rows(
             recent=recent.transpose(1, 2).flatten(0, 1),
@@ -231,7 +255,7 @@ class SeriesStore:
         }
         if series is None:
             return {name: table[entry].flatten() for name, table in tables.items()}
-        return {name: table[entry, series] for name, table in tables.items()}
+        return {name: cells(table, entry, series) for name, table in tables.items()}
 
     def gather_rows(
         self, entry: Int[Tensor, "r"], start: Int[Tensor, "r"], series: Int[Tensor, "r"]
@@ -239,18 +263,19 @@ class SeriesStore:
         """The past of single series up to the given steps, and the horizons from there."""
         spec, device = self.spec, self.values.device
         entry, start, series = (part.to(device) for part in (entry, start, series))
-        first = torch.tensor(self.first, device=device)[entry] + start
-        up = torch.tensor(self.shift, device=device)[entry]
+        first = self.first.index_select(0, entry) + start
+        above = first - self.shift.index_select(0, entry)
         p, at = spec.prediction_length, series * len(self.values) + first
         values, profile = self._column("values"), self._column("profile")
+        found = earlier(values, at, p, self._seasonal)
         rows = Rows(
             recent=stretches(values, at - spec.lookback, spec.lookback),
-            seasonal=earlier(values, at, p, self._seasonal),
-            profile=stretches(profile, series * len(self.profile) + first - up, p),
-            past=self.past[first - up, series],
+            seasonal=found[:, :, 1:],
+            profile=stretches(profile, series * len(self.profile) + above, p),
+            past=cells(self.past, above, series),
             series=series,
             **self._beside(stretches(self.calendar, first, p), entry, first, series),
             **self._own(entry, series),
         )
         observed = stretches(self._column("observed"), at, p)
-        return RowBatch(rows, stretches(values, at, p), observed)
+        return RowBatch(rows, found[:, :, 0], observed)

@@ -41,6 +41,13 @@ def test_what_is_not_observed_does_not_reach_the_scale(name, poison):
 
 
 @pytest.mark.parametrize("name", SCALERS)
+def test_without_a_mask_everything_was_observed(name):
+    x = torch.randn(3, 50, 4) * torch.tensor([1e-3, 1.0, 0.0, 1e6])
+    masked = SCALERS[name](x, torch.ones_like(x, dtype=torch.bool))
+    assert all(map(torch.equal, SCALERS[name](x, None), masked))
+
+
+@pytest.mark.parametrize("name", SCALERS)
 @pytest.mark.parametrize("level", [0.0, 5.0, -1e-9, 1e9])
 def test_a_constant_or_empty_series_has_a_positive_scale(name, level):
     x = torch.full((10, 1), level)

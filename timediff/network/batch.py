@@ -1,6 +1,7 @@
 """What the network is given: windows of the data, in the data's own units."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -13,6 +14,15 @@ def pick(parts: Any, index: Any) -> Any:
     if parts is None or isinstance(parts, Tensor):
         return parts if parts is None else parts[index]
     return type(parts)(*(pick(part, index) for part in parts))
+
+
+def cut(parts: Any, size: int) -> Iterator[Any]:
+    """A batch, a tensor or None, so many of its windows or rows at a time."""
+    if parts is None:
+        return repeat(None)
+    if isinstance(parts, Tensor):
+        return iter(parts.split(size))
+    return map(type(parts)._make, zip(*(cut(part, size) for part in parts), strict=False))
 
 
 class Static(NamedTuple):
@@ -88,6 +98,10 @@ class RowBatch(NamedTuple):
     target: Float[Tensor, "r p"]
     observed: Bool[Tensor, "r p"]
 
+    def split(self, size: int) -> Iterator["RowBatch"]:
+        """The rows so many at a time."""
+        return cut(self, size)
+
 
 class Batch(NamedTuple):
     """``b`` windows of ``t`` steps: the context, then the horizon.
@@ -126,10 +140,9 @@ class Batch(NamedTuple):
     def split(self, size: int) -> Iterator["Batch"]:
         """The windows so many at a time."""
         each = 0 if self.rows is None else len(self.rows.unit) // len(self.target)
-        for first in range(0, len(self.target), size):
-            last = first + size
-            part = pick(self._replace(rows=None), slice(first, last))
-            yield part._replace(rows=pick(self.rows, slice(first * each, last * each)))
+        rows = cut(self.rows, size * each)
+        for part in cut(self._replace(rows=None), size):
+            yield part._replace(rows=next(rows))
 
 
 class Innovations(NamedTuple):
