@@ -18,7 +18,8 @@ demo: $(STAMP) ## train on the embedded data, forecast, score and plot into demo
 
 test: $(STAMP) ## run the tests
 	@echo "==> tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 \
+		--dist loadfile --no-loadscope-reorder
 
 check: $(STAMP) ## formatting, lint and types
 	@echo "==> ruff format"

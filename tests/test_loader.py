@@ -144,6 +144,18 @@ def test_a_scale_of_the_context_sees_the_context_only():
     np.testing.assert_allclose(batch.scale[0, 0], expected, rtol=1e-5)
 
 
+def test_a_scale_of_the_context_leaves_out_what_was_not_observed():
+    spec = dataclasses.replace(SPEC, scale_window="context", scaling="mean")
+    data = entry(200)
+    data["target"][1, 84:87] = np.nan
+    store = SeriesStore(read_dataset([data], "h"), spec)
+    store.values[store.first[0] + 85, 1] = 1e6  # in place of what fills the gap
+    batch = store.gather(torch.tensor([0, 0]), torch.tensor([90, 150]))
+    for row, start in enumerate((90, 150)):
+        expected = np.nanmean(np.abs(data["target"][:, start - 8 : start]), axis=1)
+        np.testing.assert_allclose(batch.scale[row, 0], expected, rtol=1e-5)
+
+
 def test_a_forecast_keeps_only_what_it_looks_back_to_and_sees_the_same():
     panels = read_dataset([entry(200)], "h")
     whole, kept = SeriesStore(panels, PRIOR), SeriesStore(panels, PRIOR, for_forecast=True)

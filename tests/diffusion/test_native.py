@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 
+from timediff.diffusion import compiler
 from timediff.diffusion.denoisers import WaveNet, native
 
 H = 6
@@ -112,28 +113,28 @@ def test_everything_else_is_left_to_the_network_itself(case, monkeypatch):
 def test_it_is_compiled_once_for_all_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path))
     runs = []
-    run = native._run
-    monkeypatch.setattr(native, "_run", lambda command: runs.append(command) or run(command))
+    run = compiler._run
+    monkeypatch.setattr(compiler, "_run", lambda command: runs.append(command) or run(command))
     for times in (1, 2):  # what another process finds is what the first has left
-        native.library.cache_clear()
+        compiler.library.cache_clear()
         assert native.library(2) is not None
         assert sum("-o" in command for command in runs) == 1
         assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
         assert len(runs) == 1 + times
-    native.library.cache_clear()
+    compiler.library.cache_clear()
 
 
 @pytest.mark.parametrize(
-    "compiler, said",
+    "command, said",
     [("no-such-compiler", "No such file"), ("false", "non-zero exit status"), ("true", "wavenet-")],
 )
 def test_without_a_compiler_the_network_does_it_itself(
-    compiler, said, tmp_path, monkeypatch, caplog
+    command, said, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setenv("TIMEDIFF_CACHE", str(tmp_path))
-    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("CXX", command)
     monkeypatch.setattr(torch, "compile", lambda plain, **options: plain)
-    native.library.cache_clear()
+    compiler.library.cache_clear()
     plain, compiled = pair(4)
     x, k, h = inputs(4, 8)
     with caplog.at_level(logging.INFO, logger="timediff"):
@@ -141,4 +142,4 @@ def test_without_a_compiler_the_network_does_it_itself(
             assert torch.equal(compiled(x, k, h), plain(x, k, h))
     assert caplog.text.count("wavenet.cpp is not compiled") == 1 and said in caplog.text
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-    native.library.cache_clear()
+    compiler.library.cache_clear()

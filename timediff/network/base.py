@@ -205,6 +205,16 @@ class TimeGradNetwork(nn.Module, ABC):
                 drawn[first : first + size] = draw(self, start, sampler)[: total - first]
         return drawn.view(len(seeds), num_samples, *drawn.shape[1:])
 
+    def noise(
+        self,
+        seeds: Int[Tensor, " n"],
+        paths: Int[Tensor, " n"],
+        first: int | Int[Tensor, "1"] = 0,
+    ) -> PathNoise:
+        """The noise of some paths; see :class:`timediff.diffusion.noise.PathNoise`."""
+        compiled = self.diffusion.denoiser.is_compiled
+        return PathNoise(seeds, paths, self.target_dim, self.low.dtype, first, compiled)
+
     @torch.no_grad()
     def scenarios(
         self,

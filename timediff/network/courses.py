@@ -39,7 +39,7 @@ class ResidualCourse(Course):
     ):
         self.network, self.past, self.conditions = network, past, conditions
         self.noise, self.sampler, self.limit = noise, sampler, limit
-        self.window = torch.zeros_like(noise.paths.squeeze(1))
+        self.window = torch.zeros_like(noise.paths)
         self.state = network.encoder.select(past.state, self.window)
         self.w = past.w[self.window]
         self.residuals = self.w.new_zeros(*self.w.shape, ORDER)
@@ -111,7 +111,7 @@ class LevelCourse(Course):
     ):
         self.network, self.past, self.conditions = network, past, conditions
         self.noise, self.sampler = noise, sampler
-        self.window = torch.zeros_like(noise.paths.squeeze(1))
+        self.window = torch.zeros_like(noise.paths)
         self.state = network.begin(past, self.window)
 
     def step(self, j: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -389,7 +389,7 @@ class ResidualNetwork(TimeGradNetwork):
         seeds = seeds.to(self.low.device)
         number = torch.arange(len(seeds) * num_samples, device=seeds.device)
         window = number // num_samples
-        noise = PathNoise(seeds[window], number % num_samples, self.target_dim, self.low.dtype)
+        noise = self.noise(seeds[window], number % num_samples)
         state, drawn = self.begin(past, window), []
         for step in torch.arange(self.prediction_length, device=seeds.device).split(1):
             _, state = self.advance(past, window, state, step, noise, self.sampler)

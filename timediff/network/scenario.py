@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from timediff.diffusion.noise import PathNoise
 from timediff.errors import OptionError
 from timediff.types import Float, Int, Tensor
 
@@ -192,8 +191,7 @@ def draw_scenarios(
     count, device = PARTICLES * num_samples, batch.target.device
     generator = torch.Generator().manual_seed(int(seed))
     number = torch.arange(count, device=device)
-    dtype = batch.target.dtype
-    noise = PathNoise(seed.to(device).expand(count), number, network.target_dim, dtype)
+    noise = network.noise(seed.to(device).expand(count), number)
     sampler = sampler or network.sampler
     if "project" not in inspect.signature(sampler.sample).parameters:
         raise OptionError(

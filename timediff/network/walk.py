@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from timediff.diffusion import Sampler
-from timediff.diffusion.noise import PathNoise
 from timediff.types import Float, Int, Tensor
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def walk(network: "TimeGradNetwork", start: Walk, sampler: Sampler) -> Float[Ten
     """Draw the horizon, step by step."""
     past, window, seeds, path = start
     state, drawn = network.begin(past, window), []
-    noise = PathNoise(seeds, path, network.target_dim, network.low.dtype)
+    noise = network.noise(seeds, path)
     for j in range(network.prediction_length):
         step = torch.tensor([j], device=window.device)
         x, state = network.advance(past, window, state, step, noise, sampler)
@@ -159,8 +158,7 @@ class Recording:
         sampler: Sampler,
     ) -> tuple[Tensor, Any, Tensor]:
         """The next values, what is passed on, and how many draws of noise there were."""
-        d, dtype = network.target_dim, network.low.dtype
-        noise = PathNoise(start.seeds, start.path, d, dtype, first=calls)
+        noise = network.noise(start.seeds, start.path, calls)
         x, state = network.advance(start.past, start.window, state, step, noise, sampler)
         assert isinstance(noise.calls, Tensor)
         return x, state, noise.calls
