@@ -145,9 +145,9 @@ class TimeGradPredictor(PyTorchPredictor):
         """The same predictor, compiled when it is first used.
 
         On a CPU that is its denoiser, on a GPU all of a step of the horizon. ``torch.compile``
-        takes half a minute and pays where many reverse steps are taken, or often. The published
-        denoiser has a kernel of its own for the CPU (``wavenet.cpp``) in its place; see
-        ``benchmarks/results/sampling.md``. Paths differ from those of the plain predictor by
+        takes half a minute and pays where many reverse steps are taken, or often. On a CPU the
+        noise (``noise.cpp``) and the published denoiser (``wavenet.cpp``) have kernels of their
+        own in its place; see ``benchmarks/results/sampling.md``. Paths differ from those of the plain predictor by
         rounding. Where there is no compiler, or it fails, paths are drawn as before. What was
         compiled is kept on disk, for the next process.
         """
