@@ -22,7 +22,7 @@ from timediff import (
     TimeGradEstimator,
     from_wide,
 )
-from timediff.results import ForecastGroup
+from timediff.forecast_group import ForecastGroup
 
 P = 6
 
@@ -737,3 +737,14 @@ def test_scenarios_of_groups():
         forecaster.predict(given=given["s"])
     with pytest.raises(DataError, match="group 'x'"):
         forecaster.predict(given={"x": given["s"]})
+
+
+def test_what_is_given_is_no_dict_where_there_are_no_groups_and_totals_need_it(fitted):
+    with pytest.raises(DataError, match="there are no groups: what is given must be a table"):
+        fitted.predict(given={"a": 1.0})
+    with pytest.raises(OptionError, match="totals= names columns of given="):
+        fitted.predict(totals={"ab": ["a", "b"]})
+    given = pd.DataFrame({"ab": 9.0}, fitted.predict(num_samples=2).index)
+    weights = pd.Series({"a": 1.0, "b": 1.0})
+    scenario = fitted.predict(given=given, totals={"ab": weights}, num_samples=4)
+    np.testing.assert_allclose(scenario.aggregate({"ab": weights}).samples, 9, rtol=1e-5)

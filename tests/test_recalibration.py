@@ -10,7 +10,7 @@ import torch
 from tests.conftest import QUICK, entry
 from timediff import DataError, Forecast, Forecaster, OptionError, Recalibration, TimediffError
 from timediff.backtest import Backtest
-from timediff.results import ForecastGroup
+from timediff.forecast_group import ForecastGroup
 from timediff.scores import coverage, coverage_sum, crps, crps_sum
 
 P, D = 6, 3

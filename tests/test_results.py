@@ -8,8 +8,9 @@ from pandas.testing import assert_frame_equal
 
 from timediff import Forecast
 from timediff.errors import DataError, OptionError
+from timediff.forecast_group import ForecastGroup
 from timediff.reading import Names, read
-from timediff.results import ForecastGroup, quantile_columns
+from timediff.results import quantile_columns
 
 S, P, D = 200, 4, 3
 COLUMNS = ["a", "b", "c"]
@@ -231,3 +232,43 @@ def test_mistakes(unchecked):
         made.quantile(2)
     with pytest.raises(DataError, match="expected paths"):
         Forecast(paths(), made.start, ["a"])
+
+
+@pytest.mark.parametrize("keys", [[("n", 1), ("s", 2)], [("n",), ("n", "s")], [1, 2]])
+def test_keys_of_groups_may_be_tuples_as_groupby_makes_them(keys):
+    group = ForecastGroup(dict.fromkeys(keys, forecast()))
+    frame = group.to_frame()
+    assert list(frame)[:3] == ["group", "series", "timestamp"]
+    assert frame.group.tolist() == [key for key in keys for _ in range(P * D)]
+    mean = group.mean()
+    assert mean.index.names == ["group", "timestamp"] and mean.columns.name == "series"
+    assert [key for key, _ in mean.index] == [key for key in keys for _ in range(P)]
+    assert np.array_equal(mean[-P:].to_numpy(), forecast().mean().to_numpy())
+
+
+def test_bounds_and_whole_numbers_of_some_series_may_be_a_series_of_pandas(unchecked):
+    made = forecast()
+    kept = made.constrain(lower=pd.Series({"a": 10.5}), integer={"b": True, "c": False})
+    expected = made.constrain(lower={"a": 10.5}, integer=["b"])
+    assert np.array_equal(kept.samples, expected.samples)
+    assert made["c"].samples.min() < 10.5  # no bound of it
+    assert np.array_equal(kept["c"].samples, made["c"].samples)
+    with pytest.raises(OptionError, match="is no number"):
+        made.constrain(lower=np.array([10.5]))
+    group = ForecastGroup({"n": made}).constrain(10.5)
+    assert group["n"].samples.min() == 10.5
+
+
+def test_a_total_of_nothing_or_of_one_series_twice_is_an_error():
+    made = forecast()
+    with pytest.raises(OptionError, match="'x' has no series"):
+        made.aggregate({"x": []})
+    with pytest.raises(OptionError, match=r"'x' has 'a' twice: give weights, such as {'a': 2}"):
+        made.aggregate({"x": ["a", "b", "a"]})
+
+
+def test_series_may_be_picked_by_what_lists_them():
+    made = forecast()
+    for picked in (pd.Index(["a", "c"]), np.array(["a", "c"]), ("a", "c")):
+        assert made[picked].columns == ["a", "c"]
+        assert np.array_equal(made[picked].samples, paths()[:, :, [0, 2]])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from timediff.errors import OptionError
 from timediff.registry import unknown_name
@@ -15,10 +16,10 @@ def number(name: str, value: Any) -> float:
     """The value, if it is a number.
 
     Raises:
-        OptionError: it is text, a truth value or something else.
+        OptionError: it is text, a truth value, a list or something else.
     """
     try:
-        if isinstance(value, str | bytes | bool | np.bool_):
+        if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value):
             raise TypeError
         return float(value)
     except (TypeError, ValueError):
@@ -55,6 +56,36 @@ def listed(given: Any, known: Collection[Any] = ()) -> list[Any]:
     if several and not (isinstance(given, tuple) and given in known):
         return list(given)
     return [given]
+
+
+def by_label(given: Any) -> Any:
+    """A series of pandas as a mapping from its labels; anything else is handed through."""
+    return given.to_dict() if isinstance(given, pd.Series) else given
+
+
+def weighted(name: str, members: Any, known: Collection[Any] = ()) -> dict[Any, float]:
+    """The weights of series in a total.
+
+    Args:
+        name: of the total, for the error.
+        members: one series or a list of them, each with the weight 1; or weights by series.
+        known: labels of series, which may be tuples.
+
+    Raises:
+        OptionError: there is no series, one is listed twice, or a weight is no number.
+    """
+    members = by_label(members)
+    if isinstance(members, Mapping):
+        weights = {c: number(f"weight of {c!r} in {name}", w) for c, w in members.items()}
+    else:
+        labels = listed(members, known)
+        weights = dict.fromkeys(labels, 1.0)
+        if len(weights) < len(labels):
+            twice = max(weights, key=labels.count)
+            raise OptionError(f"{name} has {twice!r} twice: give weights, such as {{{twice!r}: 2}}")
+    if not weights:
+        raise OptionError(f"{name} has no series: give one, a list of them, or weights")
+    return weights
 
 
 def check_options(

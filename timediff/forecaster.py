@@ -16,13 +16,14 @@ from timediff._frequency import frequency, text_of
 from timediff.backtest import Backtest, cut, run_backtest
 from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
+from timediff.forecast_group import ForecastGroup
 from timediff.later import Kept
 from timediff.predictor import TimeGradPredictor, best_device
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, read
 from timediff.recalibration import Recalibration
 from timediff.recipe import Recipe
-from timediff.results import Forecast, ForecastGroup
+from timediff.results import Forecast
 from timediff.types import Number
 
 if TYPE_CHECKING:
@@ -241,6 +242,8 @@ class Forecaster:
         """
         if calibrated and given is not None:
             raise OptionError("a scenario is not recalibrated: what is given would not hold")
+        if totals and given is None:
+            raise OptionError("totals= names columns of given=: give the table that has them")
         if calibrated and self.recalibration is None:
             raise TimediffError("the forecaster is not calibrated: call calibrate() first")
         predictor = self.predictor.on(device, batch_size)

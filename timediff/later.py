@@ -260,6 +260,8 @@ class Kept:
         given = by_group(given, self.names.group)
         if self.grouped and not isinstance(given, Mapping):
             self._ask_for_groups("what is given")
+        if not self.grouped and isinstance(given, Mapping):
+            raise DataError("there are no groups: what is given must be a table, not a dict")
         tables = given if self.grouped else dict.fromkeys(self.entries, given)
         unknown = [key for key in tables if key not in self.entries]
         if unknown:

@@ -11,8 +11,9 @@ from timediff._arguments import number, whole
 from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
+from timediff.forecast_group import ForecastGroup
 from timediff.quantiles import percentages
-from timediff.results import Forecast, ForecastGroup
+from timediff.results import Forecast
 from timediff.scores import reliability
 from timediff.scores.combination import summed
 from timediff.types import Number

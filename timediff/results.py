@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from timediff._arguments import check_options, listed, number
+from timediff._arguments import by_label, check_options, listed, number, weighted
 from timediff._frequency import clock_info, index_of, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
-from timediff.reading import Names, by_group, read
+from timediff.reading import Names, read
 from timediff.registry import unknown_name
 from timediff.scenarios import SCENARIO
 from timediff.types import Number
@@ -237,7 +237,7 @@ class Forecast:
 
     def __getitem__(self, columns: Any) -> "Forecast":
         """The forecast of some series: ``forecast["a"]`` or ``forecast[["a", "b"]]``."""
-        chosen = columns if isinstance(columns, list) else [columns]
+        chosen = listed(columns, self.columns)
         picks = [self._position(column) for column in chosen]
         history = self.history
         if history is not None:
@@ -263,7 +263,8 @@ class Forecast:
             The forecast of the combinations. Their history is missing where one of the series is.
 
         Raises:
-            OptionError: an unknown series, or a weight that is no number.
+            OptionError: an unknown series, one that is listed twice, a combination of none, or a
+                weight that is no number.
             DataError: a weight is not finite.
         """
         if isinstance(groups, pd.DataFrame):
@@ -277,13 +278,8 @@ class Forecast:
             raise OptionError("there is nothing to aggregate: give a name and series for it")
         weights = np.zeros((len(groups), len(self.columns)))
         for row, (name, members) in zip(weights, groups.items(), strict=True):
-            if isinstance(members, pd.Series):
-                members = members.to_dict()
-            if not isinstance(members, Mapping):
-                members = {member: 1 for member in listed(members, self.columns)}
-            for column, weight in members.items():
-                weight = number(f"weight of {column!r} in {name!r}", weight)
-                row[self._position(column)] += weight
+            for column, weight in weighted(repr(name), members, self.columns).items():
+                row[self._position(column)] = weight
             if not np.isfinite(row).all():
                 raise DataError(f"a weight of {name!r} is not finite")
         names: list[Any] = list(groups)
@@ -300,8 +296,8 @@ class Forecast:
 
     def constrain(
         self,
-        lower: Number | Mapping[Any, Any] | None = None,
-        upper: Number | Mapping[Any, Any] | None = None,
+        lower: Number | Mapping[Any, Any] | pd.Series | None = None,
+        upper: Number | Mapping[Any, Any] | pd.Series | None = None,
         integer: Any = False,
     ) -> "Forecast":
         """The same paths cut off at bounds, or rounded to whole numbers.
@@ -314,7 +310,8 @@ class Forecast:
         Args:
             lower: of all series, or of some: ``{"a": 0}``.
             upper: likewise.
-            integer: whether all series are whole numbers, or the one or those that are.
+            integer: whether all series are whole numbers, or the one or those that are; or for some
+                whether they are.
 
         Raises:
             OptionError: the bounds are in the wrong order or leave no whole number, an unknown
@@ -327,6 +324,9 @@ class Forecast:
         whole = np.zeros(len(self.columns), bool)
         if isinstance(integer, bool | np.bool_):
             integer = self.columns if integer else []
+        integer = by_label(integer)
+        if isinstance(integer, Mapping):
+            integer = [column for column, wanted in integer.items() if wanted]
         picks = listed(integer, self.columns)
         whole[[self._position(column) for column in picks]] = True
         low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
@@ -339,8 +339,11 @@ class Forecast:
             self.info[SCENARIO].check_kept(samples, kept)
         return self.with_samples(kept)
 
-    def _bounds(self, given: Number | Mapping[Any, Any] | None, default: float) -> np.ndarray:
+    def _bounds(
+        self, given: Number | Mapping[Any, Any] | pd.Series | None, default: float
+    ) -> np.ndarray:
         """A bound for each series."""
+        given = by_label(given)
         if not isinstance(given, Mapping):
             bound = default if given is None else number("lower and upper", given)
             return np.full(len(self.columns), bound)
@@ -436,48 +439,3 @@ class Forecast:
         from timediff.plot_joint import plot_total
 
         return plot_total(self, groups, actuals)
-
-
-class ForecastGroup(dict[Hashable, Forecast]):
-    """The forecasts of several groups, by the caller's keys."""
-
-    @property
-    def _column(self) -> str:
-        """The caller's name of the groups."""
-        return next(iter(self.values())).names.group or "group"
-
-    def to_frame(self, **options: Any) -> pd.DataFrame:
-        """The tables of all groups, one after another, the first column says of which group."""
-        tables = {key: forecast.to_frame(**options) for key, forecast in self.items()}
-        table = pd.concat(tables, names=[self._column, None])
-        return table.reset_index(level=self._column).reset_index(drop=True)
-
-    def mean(self) -> pd.DataFrame:
-        """The mean of the paths of each group, (group, time) × series."""
-        tables = {key: forecast.mean() for key, forecast in self.items()}
-        return pd.concat(tables, names=[self._column])
-
-    def quantile(self, q: Number) -> pd.DataFrame:
-        """A quantile of the paths of each group, (group, time) × series."""
-        tables = {key: forecast.quantile(q) for key, forecast in self.items()}
-        return pd.concat(tables, names=[self._column])
-
-    def aggregate(self, groups: Mapping[Any, Any] | pd.DataFrame) -> "ForecastGroup":
-        """The same totals of each group; see :meth:`Forecast.aggregate`."""
-        return ForecastGroup({key: one.aggregate(groups) for key, one in self.items()})
-
-    def constrain(self, **options: Any) -> "ForecastGroup":
-        """The same for each group; see :meth:`Forecast.constrain`."""
-        return ForecastGroup({key: one.constrain(**options) for key, one in self.items()})
-
-    def score(self, actuals: Any) -> pd.DataFrame:
-        """Scores of each group, a row each.
-
-        Args:
-            actuals: a table for each group, or one with the column of groups.
-        """
-        actuals = by_group(actuals, next(iter(self.values())).names.group)
-        missing = [key for key in self if key not in actuals]
-        if missing:
-            raise DataError(f"there are no observations of group {missing[0]!r}")
-        return pd.DataFrame({key: self[key].score(actuals[key]) for key in self}).T

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import listed, number
+from timediff._arguments import weighted
 from timediff._frequency import stamps_of
 from timediff._tables import first_of, read_numbers
 from timediff.errors import DataError, DataWarning, OptionError
@@ -376,13 +376,11 @@ def _weights(weights: Any, columns: list[Any], name: Any) -> np.ndarray:
     """Weights of all series."""
     if isinstance(weights, np.ndarray):
         return weights
-    if not isinstance(weights, Mapping):
-        weights = dict.fromkeys(listed(weights, columns), 1.0)
     result = np.zeros(len(columns))
-    for column, weight in weights.items():
+    for column, weight in weighted(f"total {name!r}", weights, columns).items():
         if column not in columns:
             raise DataError(f"{column!r} in total {name!r} is no series{_nearest(column, columns)}")
-        result[columns.index(column)] = number(f"weight of {column!r} in total {name!r}", weight)
+        result[columns.index(column)] = weight
     return result
 
 

@@ -14,8 +14,9 @@ from timediff.cli.tables import load_model, part_of, read_like
 from timediff.errors import OptionError
 
 if TYPE_CHECKING:
+    from timediff.forecast_group import ForecastGroup
     from timediff.forecaster import Forecaster
-    from timediff.results import Forecast, ForecastGroup
+    from timediff.results import Forecast
 
 UPDATE = typer.Option("--update", help="Append DATA to the kept history before.")
 

@@ -1,0 +1,72 @@
+"""The forecasts of several groups: each for itself, or all in one table."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from timediff.errors import DataError
+from timediff.reading import by_group
+from timediff.results import Forecast
+from timediff.types import Number
+
+
+class ForecastGroup(dict[Hashable, Forecast]):
+    """The forecasts of several groups, by the caller's keys."""
+
+    @property
+    def _column(self) -> str:
+        """The caller's name of the groups."""
+        return next(iter(self.values())).names.group or "group"
+
+    def _keys(self, tables: Sequence[pd.DataFrame]) -> pd.Index:
+        """The group of each row of tables, one of each group; a tuple is one key."""
+        return pd.Index(list(self), tupleize_cols=False).repeat([len(table) for table in tables])
+
+    def _stacked(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Tables over time, one of each group, as one over (group, time)."""
+        table = pd.concat(tables)
+        names = [self._column, table.index.name]
+        index = pd.MultiIndex.from_arrays([self._keys(tables), table.index], names=names)
+        return table.set_axis(index, axis=0)
+
+    def to_frame(self, **options: Any) -> pd.DataFrame:
+        """The tables of all groups, one after another, the first column says of which group."""
+        tables = [forecast.to_frame(**options) for forecast in self.values()]
+        table = pd.concat(tables, ignore_index=True)
+        table.insert(0, self._column, self._keys(tables))
+        return table
+
+    def mean(self) -> pd.DataFrame:
+        """The mean of the paths of each group, (group, time) × series."""
+        return self._stacked([forecast.mean() for forecast in self.values()])
+
+    def quantile(self, q: Number) -> pd.DataFrame:
+        """A quantile of the paths of each group, (group, time) × series."""
+        return self._stacked([forecast.quantile(q) for forecast in self.values()])
+
+    def aggregate(self, groups: Mapping[Any, Any] | pd.DataFrame) -> "ForecastGroup":
+        """The same totals of each group; see :meth:`Forecast.aggregate`."""
+        return ForecastGroup({key: one.aggregate(groups) for key, one in self.items()})
+
+    def constrain(
+        self,
+        lower: Number | Mapping[Any, Any] | pd.Series | None = None,
+        upper: Number | Mapping[Any, Any] | pd.Series | None = None,
+        integer: Any = False,
+    ) -> "ForecastGroup":
+        """The same for each group; see :meth:`Forecast.constrain`."""
+        kept = {key: one.constrain(lower, upper, integer) for key, one in self.items()}
+        return ForecastGroup(kept)
+
+    def score(self, actuals: Any) -> pd.DataFrame:
+        """Scores of each group, a row each.
+
+        Args:
+            actuals: a table for each group, or one with the column of groups.
+        """
+        actuals = by_group(actuals, next(iter(self.values())).names.group)
+        missing = [key for key in self if key not in actuals]
+        if missing:
+            raise DataError(f"there are no observations of group {missing[0]!r}")
+        return pd.DataFrame({key: self[key].score(actuals[key]) for key in self}).T
