@@ -299,6 +299,14 @@ def test_a_backtest_sees_nothing_of_its_windows(fitted):
     assert np.array_equal(one.samples[0], paths)
 
 
+def test_a_group_of_a_backtest_may_have_any_name(fitted):
+    frame = fitted.history()
+    both = fitted.backtest({"frame": frame, "x": frame}, windows=1, num_samples=4, baselines=False)
+    assert both.to_frame()["group"].unique().tolist() == ["frame", "x"]
+    alone = fitted.backtest(frame, windows=1, num_samples=4, baselines=False)
+    assert "group" not in alone.to_frame()
+
+
 def test_a_backtest_with_a_model_for_each_window(fitted):
     frame = table()
     result = fitted.backtest(frame, windows=2, num_samples=4, refit=True, baselines=False)

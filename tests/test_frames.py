@@ -606,3 +606,25 @@ def test_to_frame_says_what_is_wrong():
     quantiles = QuantileForecast(np.zeros((2, 3)), entry["start"], ["0.5", "mean"])
     with pytest.raises(DataError, match="QuantileForecast has no sample paths"):
         to_frame(quantiles, samples=True)
+
+
+@pytest.mark.parametrize(
+    ("index", "first"),
+    [
+        (np.array(["2020-01-01", "1500-06-01", "2020-01-03"], "datetime64[s]"), "1500-06-01"),
+        (np.array(["2020-01-01", "2020-01-02", "9999-12-31"], "datetime64[us]"), "9999-12-31"),
+        (pd.period_range("1500-01", periods=3, freq="M"), "1500-01"),
+    ],
+)
+def test_a_timestamp_that_nanoseconds_do_not_reach(index, first):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, pd.Index(index))
+    with pytest.raises(DataError, match=f"timestamp {first}.* is not between 1678 and 2261"):
+        from_wide(frame, "D")
+
+
+@pytest.mark.parametrize("label", [np.nan, pd.NaT, pd.NA])
+def test_a_column_without_a_name(label):
+    index = pd.date_range("2024-01-01", periods=3)
+    frame = pd.DataFrame([[1.0, 2.0]] * 3, index, pd.Index(["a", label], dtype=object))
+    with pytest.raises(DataError, match="column 1 has no name: rename it"):
+        from_wide(frame)

@@ -92,6 +92,49 @@ def test_aggregates_are_of_the_paths_not_of_the_quantiles():
     assert known is not None and known["ab"].tolist() == (table().a + table().b).tolist()
 
 
+def test_a_total_is_known_where_a_series_outside_of_it_is_not():
+    x = paths()
+    x[..., 2] = np.nan
+    made = Forecast(x, pd.Period("2024-01-01", "h"), COLUMNS)
+    both = made.aggregate({"ab": ["a", "b"], "bc": ["b", "c"]})
+    np.testing.assert_allclose(both.samples[..., 0], x[..., :2].sum(-1), rtol=1e-6)
+    assert np.isnan(both.samples[..., 1]).all()
+
+
+def test_a_table_of_weights_with_a_name_twice():
+    weights = pd.DataFrame(np.eye(2, 3), ["total", "total"], COLUMNS)
+    with pytest.raises(OptionError, match="groups has two rows called 'total': rename one"):
+        forecast().aggregate(weights)
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [
+        (Names("sample", "ds", "y"), {"samples": True}),
+        (Names("unique_id", "ds", "sample"), {"samples": True}),
+        (Names("mean", "ds", "y"), {}),
+        (Names("unique_id", "0.5", "y"), {"quantiles": [0.5]}),
+        (Names("time", "time", "y"), {}),
+    ],
+)
+def test_no_column_of_a_table_hides_another(names, options):
+    with pytest.raises(DataError, match="two columns of the table would be called"):
+        forecast(names=names).to_frame(**options)
+
+
+def test_no_column_of_a_table_hides_the_groups():
+    names = Names("unique_id", "ds", "y", group="mean")
+    group = ForecastGroup({"one": forecast(names=names)})
+    with pytest.raises(DataError, match="two columns of the table would be called 'mean'"):
+        group.to_frame()
+
+
+def test_a_single_observation_needs_no_frequency():
+    made = forecast()
+    seen = pd.DataFrame([[9.0, 10.0, 11.0]], made.index[1:2], COLUMNS)
+    assert made["b"].score(seen["b"]) == made["b"].score(seen)
+
+
 @pytest.mark.parametrize("labels", [["a", "b", "ab"], [1, 2, 3], [("a", "b"), "a", "b"]])
 def test_one_series_is_not_a_list_of_its_letters(labels, unchecked):
     """Where several are taken, a label alone is that series."""

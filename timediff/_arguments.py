@@ -63,6 +63,29 @@ def by_label(given: Any) -> Any:
     return given.to_dict() if isinstance(given, pd.Series) else given
 
 
+def combinations(given: Any, name: str) -> dict[Any, Any]:
+    """Totals of series, by their names: what each sums.
+
+    Args:
+        given: a mapping; or a table of weights, totals × series.
+        name: of the argument, for the error.
+
+    Raises:
+        OptionError: it is neither, or two rows of a table have one name.
+    """
+    if isinstance(given, pd.DataFrame):
+        if not given.index.is_unique:
+            twice = given.index[given.index.duplicated()][0]
+            raise OptionError(f"{name} has two rows called {twice!r}: rename one")
+        return {total: row[row != 0].to_dict() for total, row in given.iterrows()}
+    if not isinstance(given, Mapping):
+        raise OptionError(
+            f"{name} is a {type(given).__name__}: give names with the series of each, such as "
+            "{'all': ['a', 'b']}"
+        )
+    return dict(given)
+
+
 def weighted(name: str, members: Any, known: Collection[Any] = ()) -> dict[Any, float]:
     """The weights of series in a total.
 

@@ -1,7 +1,7 @@
 """Reading a user's table: its clock, its columns, its numbers. Errors name series and timestamp."""
 
 import datetime
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,33 @@ DIALECTS = {
     "time_column": ("ds", "timestamp"),
     "target_column": ("y", "target"),
 }
+YEARS = pd.Timestamp.min.year + 1, pd.Timestamp.max.year - 1  # that nanoseconds reach, whole
+
+
+def check_distinct(columns: Collection[Hashable]) -> None:
+    """Raise unless the columns of a table that is to be made have names of their own.
+
+    Raises:
+        DataError: two would have the same.
+    """
+    seen: set[Hashable] = set()
+    for name in columns:
+        if name in seen:
+            raise DataError(
+                f"two columns of the table would be called {name!r}, since one of the table that "
+                "was fitted, its index or its columns have that name: rename it there, by "
+                "rename_axis, or rename and id_column=, time_column=, target_column= or "
+                "group_column="
+            )
+        seen.add(name)
 
 
 def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
     """The table sorted by time, its rows and columns each there once.
 
     Raises:
-        DataError: it is empty, its index holds no timestamps, or one of them or a column is twice.
+        DataError: it is empty, its index holds no timestamps, one of them is beyond what pandas
+            counts in nanoseconds, a column has no name, or one of either is there twice.
     """
     if not len(frame) or not len(frame.columns):
         raise DataError(f"{title} is empty: {len(frame)} rows × {len(frame.columns)} series")
@@ -40,6 +60,15 @@ def check_table(frame: pd.DataFrame, title: str) -> pd.DataFrame:
             f"row {row}{where} has no timestamp: give it one, or leave "
             "the row out (frame[frame.index.notna()])"
         )
+    beyond = (frame.index.year < YEARS[0]) | (frame.index.year > YEARS[1])
+    if beyond.any():
+        raise DataError(
+            f"timestamp {first_of(beyond, frame.index)}{where} is not between {YEARS[0]} and "
+            f"{YEARS[1]}, which is as far as nanoseconds reach: leave the row out"
+        )
+    for i, label in enumerate(frame.columns):
+        if label is pd.NA or label is pd.NaT or (isinstance(label, float) and np.isnan(label)):
+            raise DataError(f"column {i}{where} has no name: rename it, or leave it out")
     if not frame.columns.is_unique:
         twice = first_of(frame.columns.duplicated(), frame.columns)
         raise DataError(f"column {twice!r}{where} is twice")

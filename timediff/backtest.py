@@ -9,6 +9,7 @@ import torch
 
 from timediff._arguments import check_options, whole
 from timediff._frequency import model_frequency
+from timediff._tables import check_distinct
 from timediff.baselines import simple_forecasts
 from timediff.errors import DataError
 from timediff.histories import Entry
@@ -41,11 +42,13 @@ class Backtest:
         actuals: what was observed, ``(W, P, D)``, NaN where it was not; it is made NaN where there
             is no forecast, because a series had no observation before.
         others: of each simple forecast the paths ``(W, S, P, D)``, by its name.
+        grouped: whether there are groups, by their names.
 
     Attributes:
         forecasts: as given.
         actuals: as said.
         others: as given.
+        grouped: as given.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class Backtest:
         forecasts: Sequence[Forecast],
         actuals: np.ndarray,
         others: dict[str, np.ndarray] | None = None,
+        grouped: bool = False,
     ):
-        self.forecasts = list(forecasts)
+        self.forecasts, self.grouped = list(forecasts), grouped
         self.samples = np.stack([forecast.samples for forecast in self.forecasts])
         self.actuals = np.where(np.isnan(self.samples).any(1), np.nan, actuals)
         self.others = dict(others or {})
@@ -150,9 +154,11 @@ class Backtest:
             table = forecast.to_frame(**options)
             names: Names = forecast.names
             observed = actual.T.ravel()
+            own = [self._column] if self.grouped else []
+            check_distinct([*own, "observed", "cutoff", *table.columns])
             table.insert(2, "observed", np.repeat(observed, len(table) // len(observed)))
             table.insert(2, "cutoff", forecast.cutoff)
-            if forecast.name != "frame":
+            if self.grouped:
                 table.insert(0, self._column, [forecast.name] * len(table))
             tables.append(table.rename(columns={"observed": f"actual {names.target}"}))
         return pd.concat(tables, ignore_index=True)
@@ -221,6 +227,7 @@ def run_backtest(
     num_samples: int,
     seed: int | None,
     baselines: bool,
+    grouped: bool,
 ) -> Backtest:
     """Train on what lies before the windows, forecast them, and the simple forecasts beside.
 
@@ -234,6 +241,7 @@ def run_backtest(
         num_samples: joint paths.
         seed: of the paths.
         baselines: whether simple forecasts are made, too.
+        grouped: whether the entries are of groups.
     """
 
     def before(window: Window) -> Entry:
@@ -267,4 +275,4 @@ def run_backtest(
                 others[name] = np.stack([path.samples for path in paths])
             except DataError:
                 continue  # it needs observations that are missing here
-    return Backtest([drawn[i] for i in range(len(windows))], actuals, others)
+    return Backtest([drawn[i] for i in range(len(windows))], actuals, others, grouped)

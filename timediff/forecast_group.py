@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from timediff._tables import check_distinct
 from timediff.errors import DataError
 from timediff.reading import by_group
 from timediff.results import Forecast
@@ -34,6 +35,7 @@ class ForecastGroup(dict[Hashable, Forecast]):
         """The tables of all groups, one after another, the first column says of which group."""
         tables = [forecast.to_frame(**options) for forecast in self.values()]
         table = pd.concat(tables, ignore_index=True)
+        check_distinct([self._column, *table.columns])
         table.insert(0, self._column, self._keys(tables))
         return table
 

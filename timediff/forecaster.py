@@ -455,6 +455,7 @@ class Forecaster:
             num_samples=num_samples,
             seed=self.seed if seed is None else seed,
             baselines=baselines,
+            grouped=history.grouped,
         )
         self.scores = result.scores()
         return result

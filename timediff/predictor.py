@@ -147,9 +147,9 @@ class TimeGradPredictor(PyTorchPredictor):
         On a CPU that is its denoiser, on a GPU all of a step of the horizon. ``torch.compile``
         takes half a minute and pays where many reverse steps are taken, or often. On a CPU the
         noise (``noise.cpp``) and the published denoiser (``wavenet.cpp``) have kernels of their
-        own in its place; see ``benchmarks/results/sampling.md``. Paths differ from those of the plain predictor by
-        rounding. Where there is no compiler, or it fails, paths are drawn as before. What was
-        compiled is kept on disk, for the next process.
+        own in its place; see ``benchmarks/results/sampling.md``. Paths differ from those of the
+        plain predictor by rounding. Where there is no compiler, or it fails, paths are drawn as
+        before. What was compiled is kept on disk, for the next process.
         """
         network = copy.deepcopy(self.network)
         other = type(self)(network, self.spec, self.columns, self.device, self.curves)

@@ -151,7 +151,7 @@ class Recalibration:
             return ForecastGroup({key: self.apply(one) for key, one in forecast.items()})
         if isinstance(forecast, Backtest):
             parts = [self.apply(one) for one in forecast.forecasts]
-            return Backtest(parts, forecast.actuals, forecast.others)
+            return Backtest(parts, forecast.actuals, forecast.others, forecast.grouped)
         if isinstance(forecast, Forecast):
             self._check(forecast)
             return forecast.with_samples(self._applied(forecast.samples), {MARK: True})

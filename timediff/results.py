@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from timediff._arguments import by_label, check_options, listed, number, weighted
+from timediff._arguments import (
+    by_label,
+    check_options,
+    combinations,
+    listed,
+    number,
+    weighted,
+)
 from timediff._frequency import clock_info, index_of, stamps_of, timestamps
+from timediff._tables import check_distinct
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
@@ -153,6 +161,7 @@ class Forecast:
 
         Raises:
             OptionError: a quantile is not in [0, 1], or a level not in [1, 100).
+            DataError: two columns would have one name.
         """
         count, p, d = self.samples.shape
         if samples:
@@ -171,6 +180,7 @@ class Forecast:
             body = {key: value.T.ravel() for key, value in tables.items()}
         labels = pd.Index(self.columns, tupleize_cols=False).repeat(p * count)
         when = self.index[np.tile(np.repeat(np.arange(p), count), d)]
+        check_distinct([self.names.id, self.names.time, *body])
         return pd.DataFrame({self.names.id: labels, self.names.time: when} | body)
 
     def to_xarray(self) -> "xarray.DataArray":
@@ -267,13 +277,7 @@ class Forecast:
                 weight that is no number.
             DataError: a weight is not finite.
         """
-        if isinstance(groups, pd.DataFrame):
-            groups = {name: row[row != 0].to_dict() for name, row in groups.iterrows()}
-        if not isinstance(groups, Mapping):
-            raise OptionError(
-                f"groups is a {type(groups).__name__}: give names with the series of each, such as "
-                "{'all': ['a', 'b']}"
-            )
+        groups = combinations(groups, "groups")
         if not groups:
             raise OptionError("there is nothing to aggregate: give a name and series for it")
         weights = np.zeros((len(groups), len(self.columns)))
@@ -283,13 +287,13 @@ class Forecast:
             if not np.isfinite(row).all():
                 raise DataError(f"a weight of {name!r} is not finite")
         names: list[Any] = list(groups)
-        samples = np.einsum("spd,kd->spk", self.samples, weights).astype(self.samples.dtype)
+        # a series that is not in a total may be NaN
+        parts = [(w[w != 0], w != 0) for w in weights]
+        samples = np.stack([self.samples[..., own] @ w for w, own in parts], axis=2)
+        samples = samples.astype(self.samples.dtype)
         history = self.history
         if history is not None:
-            used = weights != 0
-            target = np.stack(
-                [w[u] @ history["target"][u] for w, u in zip(weights, used, strict=True)]
-            )
+            target = np.stack([w @ history["target"][own] for w, own in parts])
             info = {**history["info"], "columns": names}
             history = {**history, "target": target, "info": info}
         return self._combined(samples, names, history, weights)
@@ -371,7 +375,8 @@ class Forecast:
                     f"series, {self.samples.shape[1:]}, or a table with timestamps"
                 )
             return data
-        freq = self.info.get("freq", self.start.freqstr) if hasattr(data, "columns") else None
+        table = hasattr(data, "columns") or isinstance(data, pd.Series)
+        freq = self.info.get("freq", self.start.freqstr) if table else None
         day_first = self.info.get("day_first")
         reading = read(data, freq=freq, day_first=day_first, **self.names.within(data))
         (entry,) = reading.entries.values()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import weighted
+from timediff._arguments import combinations, weighted
 from timediff._frequency import stamps_of
 from timediff._tables import first_of, read_numbers
 from timediff.errors import DataError, DataWarning, OptionError
@@ -96,13 +96,15 @@ class Given:
             entry: the entry that is forecast.
             prediction_length: P, steps of the horizon.
             totals: names of columns of the frame that are sums of series, each with its series or a
-                list of them, or a mapping of them to weights, or an array ``(D,)`` of weights.
+                list of them, or a mapping of them to weights, or an array ``(D,)`` of weights; or a
+                table of weights, totals × series.
 
         Raises:
             DataError: as said above; a column that is neither a series nor a total, a timestamp
                 that is not one of the horizon, or a value that is no finite number.
         """
-        info, totals = entry.get("info") or {}, dict(totals or {})
+        info = entry.get("info") or {}
+        totals = combinations({} if totals is None else totals, "totals")
         width, length = np.atleast_2d(np.asarray(entry["target"])).shape
         columns = list(info.get("columns", range(width)))
         twice = frame.columns[frame.columns.duplicated()]
