@@ -613,7 +613,7 @@ def test_days_whose_midnight_clocks_skip(zone):
     """The clocks go from 00:00 to 01:00, where such a day is then stamped."""
     days = pd.date_range("2023-03-01", periods=300).tz_localize(zone, nonexistent="shift_forward")
     (skipped,) = np.flatnonzero(days.hour == 1)
-    table = pd.DataFrame({"a": np.arange(300.0)}, days)
+    table = pd.DataFrame({"a": np.arange(300, dtype=np.float32)}, days)
     (entry,) = from_wide(table)
     pd.testing.assert_frame_equal(to_wide(entry), table, check_freq=False)
     for begin in (skipped, skipped - 1):  # it is the first of new rows, or the last
