@@ -11,9 +11,8 @@ On the embedded traffic data, in one run on two threads:
   64 windows and reaches a CRPS-sum of .0652 on the first seven test windows (measured with its own
   code). One of these batches is timed here, with the ``paper`` preset's network (which has the
   same layers and does less twice), and multiplied; the presets, and ``fast`` with one epoch of the
-  prior and one of the diffusion and nothing after them, are trained to their end and scored on the
-  same windows. The ratio
-  is that of their time to it.
+  prior, one of the diffusion and neither factors nor a spread, are trained to their end and scored
+  on the same windows. The ratio is that of their time to it.
 
 ``results/training.csv`` and ``training.md``.
 """

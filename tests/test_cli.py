@@ -907,3 +907,12 @@ def test_the_least_likely_step_is_where_something_was_planted(folder):
     every = table(run("likelihood", "model", "--last", "24", "--flow-steps", "0"))
     assert list(every.columns) == ["timestamp", "bound", "flow", "observed", "beyond"]
     assert every["bound"].notna().sum() == 24
+
+
+@pytest.mark.parametrize("end", [",", ",,"])
+def test_rows_that_end_in_separators_are_not_shifted(tmp_path, end):
+    path = tmp_path / "sold.csv"
+    path.write_text(f"day,a,b\n2024-01-01,1,2{end}\n2024-01-02,3,4{end}\n")
+    table = read_table(str(path))
+    assert list(table) == ["day", "a", "b"] and table["b"].tolist() == [2, 4]
+    assert table["day"].tolist() == list(pd.date_range("2024-01-01", periods=2))

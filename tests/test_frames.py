@@ -24,7 +24,7 @@ from gluonts.model.forecast import QuantileForecast, SampleForecast
 
 from timediff._frequency import stamps_of
 from timediff.errors import DataError, DataWarning, OptionError
-from timediff.frames import from_long, from_wide, group_series, to_frame
+from timediff.frames import from_long, from_wide, group_series, to_frame, to_wide
 from timediff.histories import extended, with_features
 from timediff.plot import fan_chart
 
@@ -153,7 +153,7 @@ def test_a_february_goes_on_after_other_months():
     later = full[["b"]][35:36]
     assert with_features(history, later)["feat_dynamic_real"].shape == (1, 36)
     (other,) = from_wide(monthly(28, 48)[36:38], freq="MS")
-    with pytest.raises(DataError, match="between the steps of the history"):
+    with pytest.raises(DataError, match="between the steps of the history, which ends at"):
         extended(history, other)
     forecast_of = SampleForecast(np.zeros((2, 3, 2)), history["start"] + 34, info=history["info"])
     drawn = fan_chart(forecast_of).axes[0].lines[0].get_xdata()
@@ -619,7 +619,7 @@ def test_to_frame_says_what_is_wrong():
 def test_a_timestamp_that_nanoseconds_do_not_reach(index, first):
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0]}, pd.Index(index))
     with pytest.raises(DataError, match=f"timestamp {first}.* is not between 1678 and 2261"):
-        from_wide(frame, "D")
+        from_wide(frame)
 
 
 @pytest.mark.parametrize("label", [np.nan, pd.NaT, pd.NA])
@@ -628,3 +628,19 @@ def test_a_column_without_a_name(label):
     frame = pd.DataFrame([[1.0, 2.0]] * 3, index, pd.Index(["a", label], dtype=object))
     with pytest.raises(DataError, match="column 1 has no name: rename it"):
         from_wide(frame)
+
+
+@pytest.mark.parametrize("zone", ["Africa/Cairo", "Asia/Beirut", "America/Santiago"])
+def test_days_whose_midnight_clocks_skip(zone):
+    """The clocks go from 00:00 to 01:00, where such a day is then stamped."""
+    days = pd.date_range("2023-03-01", periods=300).tz_localize(zone, nonexistent="shift_forward")
+    (skipped,) = np.flatnonzero(days.hour == 1)
+    table = pd.DataFrame({"a": np.arange(300, dtype=np.float32)}, days)
+    (entry,) = from_wide(table)
+    pd.testing.assert_frame_equal(to_wide(entry), table, check_freq=False)
+    for begin in (skipped, skipped - 1):  # it is the first of new rows, or the last
+        (history,), (rows,) = (
+            from_wide(part, freq="D") for part in (table[:begin], table[begin : skipped + 1])
+        )
+        joined = extended(history, rows)
+        pd.testing.assert_frame_equal(to_wide(joined), table[: skipped + 1], check_freq=False)

@@ -366,3 +366,12 @@ def test_dates_without_a_time():
     days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i) for i in range(30)]
     found = only(pd.DataFrame({"day": days, "a": np.arange(30.0)}))
     assert found["start"] == pd.Period("2024-01-01", "D")
+
+
+def test_what_is_no_table_and_columns_without_a_name_are_told_the_way_out(unchecked):
+    for wrong in ("load.csv", np.zeros((9, 2))):
+        with pytest.raises(DataError, match="is no table: give a DataFrame"):
+            read(wrong)
+    long = pd.DataFrame([["a", "2024-01-01", 1.0], ["a", "2024-01-02", 2.0]])
+    with pytest.raises(DataError, match=r"id_column=0 is no text: name the columns first"):
+        read(long, id_column=0, time_column=1, target_column=2)

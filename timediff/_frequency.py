@@ -265,7 +265,7 @@ def same_stamps(
     """Whether two ways to stamp steps give these the same timestamps."""
     if one.get("phase") == other.get("phase"):
         return True
-    return timestamps(start, length, dict(one)).equals(timestamps(start, length, dict(other)))
+    return stamps_of(start, length, dict(one)).equals(stamps_of(start, length, dict(other)))
 
 
 def stamps_of(start: pd.Period, length: int, info: dict[str, Any]) -> pd.DatetimeIndex:

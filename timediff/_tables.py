@@ -100,9 +100,18 @@ def read_clock(
         subdaily = most_common_step(utc) < pd.Timedelta(hours=23)
     else:
         subdaily = freq is not None and is_subdaily(freq)
-    clock = utc if subdaily else local
+    clock = utc if subdaily else _before_gaps(local, index)
     freq = infer(clock) if freq is None else freq
     return clock, freq, {"tz": _zone(index.tz), "clock": "utc" if subdaily else "local"}
+
+
+def _before_gaps(local: pd.DatetimeIndex, index: pd.DatetimeIndex) -> pd.DatetimeIndex:
+    """The local times of days; where clocks skipped the usual one (midnight, in Cairo) that one."""
+    days = local.normalize()
+    usual = days + (local - days).min()  # what is in a gap comes later
+    first = np.ones(len(local), dtype=bool)
+    meant = usual.tz_localize(index.tz, ambiguous=first, nonexistent="shift_forward") == index
+    return local.where(~meant, usual)
 
 
 def own_calendar(index: Any) -> str | None:
@@ -205,12 +214,16 @@ def _clocks(stamp: Any) -> str:
 
 def find_column(frame: pd.DataFrame, role: str, name: str | None) -> str:
     """The column of a long table with this role."""
-    found = [c for c in ((name,) if name else DIALECTS[role]) if c in frame.columns]
+    if name is not None and not isinstance(name, str):
+        raise DataError(
+            f"{role}={name!r} is no text: name the columns first (frame.rename(columns=str))"
+        )
+    expected = DIALECTS[role] if name is None else (name,)
+    found = [c for c in expected if c in frame.columns]
     if len(found) != 1:
         what = f"has both {found[0]!r} and {found[1]!r}" if found else "has no such column"
-        expected = repr(name) if name else " or ".join(map(repr, DIALECTS[role]))
         raise DataError(
-            f"{role}: the table {what} (expected {expected}, "
+            f"{role}: the table {what} (expected {' or '.join(map(repr, expected))}, "
             f"columns are {list(frame.columns)}): give {role}="
         )
     return str(found[0])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import frequency, model_frequency, same_stamps, step_name
+from timediff._frequency import frequency, model_frequency, same_stamps, stamps_of, step_name
 from timediff.errors import DataError, DataWarning
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide
@@ -100,8 +100,11 @@ def extended(history: Entry, new: Entry) -> Entry:
     offset, off_grid = divmod(new["start"].ordinal - start.ordinal, start.freq.n)
     steps = new["target"].shape[1]
     if off_grid or not same_stamps(new["start"], steps, new["info"], history["info"]):
-        first = step_name(new["start"], new["info"])
-        raise DataError(f"the new rows start at {first}, between the steps of the history")
+        first = stamps_of(new["start"], 1, new["info"])[0]
+        last = stamps_of(start + history["target"].shape[1] - 1, 1, history["info"])[0]
+        raise DataError(
+            f"the new rows start at {first}, between the steps of the history, which ends at {last}"
+        )
     before = max(0, -offset)
     length, total = history["target"].shape[1], before + offset + new["target"].shape[1]
     if max(before, total - length) > MOST_EMPTY * max(length, new["target"].shape[1]):

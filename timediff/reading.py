@@ -169,7 +169,10 @@ def read(
         names = replace(next(iter(parts.values()))[1], group=group_column or "group")
         return Reading({key: entry for key, (entry, _) in parts.items()}, names, grouped=True)
     if isinstance(data, Mapping) or (
-        isinstance(data, Iterable) and not hasattr(data, "columns") and not _is_series(data)
+        isinstance(data, Iterable)
+        and not isinstance(data, str | np.ndarray)
+        and not hasattr(data, "columns")
+        and not _is_series(data)
     ):
         if features not in (None, Features()):
             raise DataError(

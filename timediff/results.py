@@ -165,6 +165,7 @@ class Forecast:
         """
         count, p, d = self.samples.shape
         if samples:
+            check_distinct([self.names.id, self.names.time, "sample", self.names.target])
             body: dict[str, Any] = {
                 "sample": np.tile(np.arange(count), p * d),
                 self.names.target: self.samples.transpose(2, 1, 0).ravel(),

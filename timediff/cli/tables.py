@@ -110,6 +110,9 @@ def _read_csv(text: str, texts: list[Any]) -> "pd.DataFrame":
     own: Any = {name: lambda cell: cell or None for name in texts}  # as it stands there
     options: dict[str, Any] = {"sep": separator, "converters": own, "float_precision": None}
     frame = pd.read_csv(io.StringIO(text), **options)
+    if _ends_in_separators(frame, text, separator):
+        options |= {"index_col": False, "usecols": range(len(frame.columns))}
+        frame = pd.read_csv(io.StringIO(text), **options)
     others = [name for i, name in enumerate(frame.columns) if not {name, i} & set(texts)]
     if separator != ";" or not any(_decimal_commas(frame[name]) for name in others):
         return frame
@@ -120,6 +123,15 @@ def _read_csv(text: str, texts: list[Any]) -> "pd.DataFrame":
             cells = cells.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
             frame[name] = pd.to_numeric(cells)
     return frame
+
+
+def _ends_in_separators(frame: "pd.DataFrame", text: str, separator: str) -> bool:
+    """Whether rows have more cells than the header, empty ones: pandas shifts all of them then."""
+    import pandas as pd
+
+    lines = text.splitlines()[1:2]
+    shifted = not isinstance(frame.index, pd.RangeIndex) and lines and lines[0].endswith(separator)
+    return bool(shifted and frame.iloc[:, -frame.index.nlevels :].isna().all(axis=None))
 
 
 def _decimal_commas(cells: "pd.Series") -> bool:
