@@ -36,6 +36,7 @@ from timediff import (
     TimeGradEstimator,
     TimeGradPredictor,
 )
+from timediff.diffusion import compiler
 from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
 from timediff.predictor import best_device
@@ -238,6 +239,7 @@ def test_without_a_compiler_a_compiled_predictor_draws_as_the_plain_one(
         return call
 
     monkeypatch.setattr(torch, "compile", refuse)
+    monkeypatch.setattr(compiler, "library", lambda *of: None)
     with caplog.at_level(logging.INFO, logger="timediff"):
         fast = predictor.compiled()
         assert np.array_equal(draw(fast), draw(predictor))
