@@ -165,11 +165,10 @@ class Forecast:
         """
         count, p, d = self.samples.shape
         if samples:
-            check_distinct([self.names.id, self.names.time, "sample", self.names.target])
-            body: dict[str, Any] = {
-                "sample": np.tile(np.arange(count), p * d),
-                self.names.target: self.samples.transpose(2, 1, 0).ravel(),
-            }
+            body = [
+                ("sample", np.tile(np.arange(count), p * d)),
+                (self.names.target, self.samples.transpose(2, 1, 0).ravel()),
+            ]
         else:
             count = 1
             given = quantiles is not None or level is not None
@@ -178,11 +177,12 @@ class Forecast:
             values = np.quantile(self.samples.astype(np.float64), at, axis=0)
             tables = {"mean": self.samples.mean(0, dtype=np.float64)}
             tables |= dict(zip(wanted, values, strict=True))
-            body = {key: value.T.ravel() for key, value in tables.items()}
+            body = [(key, value.T.ravel()) for key, value in tables.items()]
         labels = pd.Index(self.columns, tupleize_cols=False).repeat(p * count)
         when = self.index[np.tile(np.repeat(np.arange(p), count), d)]
-        check_distinct([self.names.id, self.names.time, *body])
-        return pd.DataFrame({self.names.id: labels, self.names.time: when} | body)
+        columns: list[tuple[str, Any]] = [(self.names.id, labels), (self.names.time, when), *body]
+        check_distinct([name for name, _ in columns])
+        return pd.DataFrame(dict(columns))
 
     def to_xarray(self) -> "xarray.DataArray":
         """The paths as a labelled array: sample × time × series.

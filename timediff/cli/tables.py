@@ -129,9 +129,11 @@ def _ends_in_separators(frame: "pd.DataFrame", text: str, separator: str) -> boo
     """Whether rows have more cells than the header, empty ones: pandas shifts all of them then."""
     import pandas as pd
 
-    lines = text.splitlines()[1:2]
-    shifted = not isinstance(frame.index, pd.RangeIndex) and lines and lines[0].endswith(separator)
-    return bool(shifted and frame.iloc[:, -frame.index.nlevels :].isna().all(axis=None))
+    if isinstance(frame.index, pd.RangeIndex):  # nothing was shifted
+        return False
+    row = text.split("\n", 2)[1].rstrip("\r")
+    empty = frame.iloc[:, -frame.index.nlevels :].isna().all(axis=None)
+    return row.endswith(separator) and bool(empty)
 
 
 def _decimal_commas(cells: "pd.Series") -> bool:
