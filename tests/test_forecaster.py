@@ -1,13 +1,17 @@
 """The front door: what comes out is what GluonTS's classes give, with the table's own names."""
 
+import datetime
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import dateutil.tz
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+import pytz
 from pandas.testing import assert_frame_equal
 
 from tests.conftest import QUICK, series
@@ -120,8 +124,9 @@ def test_groups_go_in_and_come_out_by_their_keys():
     message = r"groups, \['north', 7\]: the new rows must be a dict .* the column 'group'"
     with pytest.raises(DataError, match=message):
         forecaster.update(table(210)[-10:])
-    with pytest.raises(OptionError, match="several groups"):
-        forecaster.plot()
+    assert list(forecaster.plot()) == ["north", 7]
+    with pytest.raises(DataError, match="known: there is no group 'south': groups are"):
+        quick().fit(data, known={"north": None, 7: None, "south": known()})
     result = forecaster.backtest(windows=2, num_samples=4, baselines=False)
     assert result.by_window().index.get_level_values("group").tolist() == ["north"] * 2 + [7] * 2
 
@@ -421,14 +426,77 @@ def test_the_card_tells_what_it_is(own, tmp_path):
     assert "| b | 240 |" in card and "| seasonal naive (24) |" in card
 
 
-def test_labels_and_groups_survive(tmp_path):
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["x", 3, ("n", 1)],
+        [datetime.date(2024, 1, 31), pd.Timestamp("2024-02-01"), (datetime.date(2024, 1, 1), "n")],
+        [pd.Period("2024-01", "M"), pd.Period("2024-02", "M"), pd.Period("2024Q1", "Q-DEC")],
+        [pd.Interval(0, 1), pd.Interval(1.5, 2, "both"), pd.Interval(*pd.to_datetime([0, 1]))],
+    ],
+)
+def test_labels_and_groups_survive(labels, tmp_path):
     frame = table()
-    frame.columns = pd.Index(["x", 3, ("n", 1)], tupleize_cols=False)
-    forecaster = quick().fit({"u": frame, 5: frame[:200]})
+    frame.columns = pd.Index(labels, dtype=object, tupleize_cols=False)
+    forecaster = quick().fit({"u": frame, labels[0]: frame[:200]})
     loaded = Forecaster.load(forecaster.save(tmp_path / "model"))
-    assert loaded.columns == ["x", 3, ("n", 1)] and list(loaded.kept.entries) == ["u", 5]
+    assert loaded.columns == labels and list(loaded.kept.entries) == ["u", labels[0]]
+    assert [*map(type, loaded.columns)] == [*map(type, labels)]
     one, two = forecaster.predict(num_samples=3), loaded.predict(num_samples=3)
-    assert np.array_equal(one[5].samples, two[5].samples)
+    assert np.array_equal(one[labels[0]].samples, two[labels[0]].samples)
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        datetime.timezone(datetime.timedelta(hours=5, minutes=30), "here"),
+        pytz.FixedOffset(-120),
+        dateutil.tz.tzoffset("X", 3600),
+        datetime.UTC,
+    ],
+)
+def test_a_constant_offset_survives(zone, tmp_path):
+    forecaster = quick().fit(table(tz=zone))
+    loaded = Forecaster.load(forecaster.save(tmp_path / "model"))
+    first = loaded.predict(num_samples=2).index[0]
+    assert first == pd.Timestamp("2024-01-11", tz=zone)
+    assert first.utcoffset() == zone.utcoffset(None)
+
+
+def test_tables_of_other_libraries_are_read_by_every_method(fitted, own):
+    """A pyarrow table says its columns otherwise than pandas does."""
+    rows = long(table())
+    later = long(table(250)[-10:])
+    arrow = pa.Table.from_pandas(rows, preserve_index=False)
+    forecaster = quick().fit(arrow)
+    expected = fitted.predict(num_samples=4).samples
+    assert np.array_equal(forecaster.predict(arrow, num_samples=4).samples, expected)
+    forecast = forecaster.predict(num_samples=4)
+    assert forecast.score(pa.Table.from_pandas(later)) == forecast.score(later)
+    given = later[later["unique_id"] == "a"][:3]
+    scenario = forecaster.predict(num_samples=4, given=pa.Table.from_pandas(given))
+    samples = scenario["a"].samples[:, :3, 0]
+    np.testing.assert_allclose(samples, np.tile(given["y"], (4, 1)), rtol=1e-5)
+    forecaster.update(pa.Table.from_pandas(later))
+    assert len(forecaster.history()) == 250
+    grouped = pa.Table.from_pandas(rows.assign(area="n"), preserve_index=False)
+    areas = quick().fit(grouped, group_column="area")
+    assert np.array_equal(areas.predict(num_samples=4)["n"].samples, expected)
+    assert list(areas.predict(grouped, num_samples=2)) == ["n"]
+
+
+def test_few_rows_have_the_frequency_of_the_history(fitted):
+    for rows, count in ((table()[:2], 2), (table()[:1], 1), (long(table()[:2]), 2)):
+        forecast = fitted.predict(rows, num_samples=3)
+        assert forecast.index[0] == table().index[count] and np.isfinite(forecast.samples).all()
+
+
+def test_text_beside_the_series_is_left_out_of_actuals(fitted):
+    forecast = fitted.predict(num_samples=4)
+    actual = table(246)[-6:]
+    beside = actual.assign(weather="fine", weekday=4)
+    assert forecast.score(beside) == forecast.score(actual)
+    assert forecast.score(beside.rename_axis("date").reset_index()) == forecast.score(actual)
 
 
 def test_without_history_it_needs_data(fitted, tmp_path):

@@ -92,6 +92,9 @@ def test_a_total_is_drawn_with_the_distribution_of_the_whole_horizon():
     assert at["observed"] == pytest.approx(12)
     assert {line.get_label(): line.get_xdata()[0] for line in spread.lines}["observed"] == 0
     assert one.plot_total().axes[0].get_title(loc="left") == "sum of all series"
+    unknown = one.with_samples(np.where(np.arange(3) == 0, np.nan, one.samples))
+    distribution = unknown.plot_total().axes[1]
+    assert [text.get_text() for text in distribution.texts] == ["not known"]
 
 
 def test_nothing_global_changes():

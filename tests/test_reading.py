@@ -302,6 +302,14 @@ WRONG = {
         "to_datetime.*unit='ms'",
     ),
     "years": (WIDE.set_axis(range(1960, 2020)), "years, give freq='YE' or 'YS'"),
+    "dates as numbers": (
+        WIDE.set_axis([20240101 + 100 * (i // 28) + i % 28 for i in range(60)]),
+        "dates, give pd.to_datetime.*format='%Y%m%d'",
+    ),
+    "months as numbers": (
+        WIDE.set_axis([202001 + 100 * (i // 12) + i % 12 for i in range(60)]),
+        "dates, give pd.to_datetime.*format='%Y%m'",
+    ),
     "no time in a row": (
         LONG.assign(ds=LONG["ds"].mask(LONG.index == 20)),
         "row 20 of column 'ds' has no timestamp: .*dropna",

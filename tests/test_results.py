@@ -244,6 +244,11 @@ def test_groups():
     assert scores.loc["n", "crps"] == forecast().score(observed)["crps"]
     with pytest.raises(DataError, match="'s'"):
         group.score({"n": observed})
+    with pytest.raises(DataError, match="with the column 'group'"):
+        group.score(observed)
+    figures = group.plot({"n": observed}, series=["a"], total=False)
+    drawn = {key: len(figure.axes[0].lines) for key, figure in figures.items()}
+    assert drawn["n"] == drawn["s"] + 1
 
 
 def test_mistakes(unchecked):

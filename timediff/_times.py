@@ -19,6 +19,7 @@ _DATE = re.compile(r"(?<![\d./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?!\d)"
 _DATED = r"\d{4}|\d[./-]\d+[./-]\d|[A-Za-z]{3}.*\d|\d.*[A-Za-z]{3}"
 # Unix time of this century, in these units
 _UNITS = {"s": 1e9, "ms": 1e12, "us": 1e15, "ns": 1e18}
+_DIGITS = {"%Y%m%d": 10_000, "%Y%m": 100}  # what follows the year
 
 
 class Times(NamedTuple):
@@ -198,11 +199,19 @@ def _is_regular(stamps: pd.Series) -> bool:
     return len(index) > 2 and pd.infer_freq(index) is not None
 
 
+def _is_date(number: float, form: str) -> bool:
+    """Whether the digits of a number are a date."""
+    return pd.notna(pd.to_datetime(str(int(number)), format=form, errors="coerce"))
+
+
 def hint(numbers: pd.Series) -> str:
     """What numbers of this size may be."""
-    size = float(np.nanmedian(numbers.to_numpy(dtype=float, na_value=np.nan)))
+    size = float(np.nanquantile(numbers.to_numpy(float, na_value=np.nan), 0.5, method="nearest"))
     if 1600 <= size <= 2261:
         return ": if they are years, give freq='YE' or 'YS'"
+    for form, parts in _DIGITS.items():  # 20240131, 202401
+        if 1600 <= size // parts <= 2261 and _is_date(size, form):
+            return f": if they are dates, give pd.to_datetime(..., format={form!r}) in their place"
     for unit, about in _UNITS.items():
         if about / 10 <= size < 10 * about:
             return f": if they are Unix time, give pd.to_datetime(..., unit={unit!r}) in its place"

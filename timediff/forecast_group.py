@@ -1,7 +1,7 @@
 """The forecasts of several groups: each for itself, or all in one table."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -10,6 +10,9 @@ from timediff.errors import DataError
 from timediff.reading import by_group
 from timediff.results import Forecast
 from timediff.types import Number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class ForecastGroup(dict[Hashable, Forecast]):
@@ -61,13 +64,37 @@ class ForecastGroup(dict[Hashable, Forecast]):
         kept = {key: one.constrain(lower, upper, integer) for key, one in self.items()}
         return ForecastGroup(kept)
 
+    def plot(self, actuals: Any = None, **options: Any) -> dict[Hashable, "Figure"]:
+        """Fan charts, a figure for each group; see :meth:`Forecast.plot`.
+
+        Args:
+            actuals: what was observed: a table for each group, or one with the column of groups.
+            options: as there.
+        """
+        seen = self._by_group(actuals) if actuals is not None else {}
+        return {key: one.plot(seen.get(key), **options) for key, one in self.items()}
+
+    def _by_group(self, actuals: Any) -> Mapping[Hashable, Any]:
+        """What was observed, by group.
+
+        Raises:
+            DataError: it is neither a dict nor a table with the column of groups.
+        """
+        found = by_group(actuals, self._column)
+        if not isinstance(found, Mapping):
+            raise DataError(
+                f"there are several groups, {list(self)}: give a table for each in a dict, or one "
+                f"with the column {self._column!r}"
+            )
+        return found
+
     def score(self, actuals: Any) -> pd.DataFrame:
         """Scores of each group, a row each.
 
         Args:
             actuals: a table for each group, or one with the column of groups.
         """
-        actuals = by_group(actuals, next(iter(self.values())).names.group)
+        actuals = self._by_group(actuals)
         missing = [key for key in self if key not in actuals]
         if missing:
             raise DataError(f"there are no observations of group {missing[0]!r}")

@@ -356,16 +356,18 @@ class Forecaster:
         _ = self.predictor  # not fitted: says so
         return self.kept.needed_by("predict").tables()
 
-    def plot(self, **options: Any) -> "matplotlib.figure.Figure":
+    def plot(
+        self, **options: Any
+    ) -> "matplotlib.figure.Figure | dict[Hashable, matplotlib.figure.Figure]":
         """Fan charts of the next horizon; see :meth:`timediff.results.Forecast.plot`.
 
+        Returns:
+            The figure; a dict of them if there are several groups.
+
         Raises:
-            OptionError: there are several groups, or an unknown option.
+            OptionError: an unknown option or series.
         """
-        forecast = self.predict()
-        if isinstance(forecast, ForecastGroup):
-            raise OptionError("there are several groups: plot one of predict()'s forecasts")
-        return forecast.plot(**options)
+        return self.predict().plot(**options)
 
     def plot_training(self) -> "matplotlib.figure.Figure":
         """The losses of training; see :func:`timediff.plot_training.plot_training`.

@@ -104,13 +104,20 @@ class Kept:
         if self.freq is not None:
             return self.freq
         entry = self.entries.get(key, next(iter(self.entries.values()), None))
-        if rows and entry is not None:
+        if entry is not None and (rows or self._is_short(table)):
             return frequency(entry)
         if calendar_of(self.model_freq or "") is None:
-            return None
+            return self.model_freq if self._is_short(table) else None
         if own_calendar(getattr(table, "index", None)) is not None:
             return None
         return self.model_freq if entry is None else frequency(entry)
+
+    def _is_short(self, table: Any) -> bool:
+        """Whether a table has too few times to tell their frequency."""
+        if not isinstance(table, pd.DataFrame | pd.Series):
+            return False
+        long = self.names.within(table) and self.names.time in table
+        return (table[self.names.time] if long else table.index).nunique() < 3
 
     def _feature_names(self, field: str) -> list[str]:
         entry = next(iter(self.entries.values()), {})

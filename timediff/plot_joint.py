@@ -116,6 +116,10 @@ def plot_total(
 
 def _distribution(ax: Any, values: np.ndarray, observed: float | None) -> None:
     """A histogram before its 90 % band, the median and what was observed."""
+    if not np.isfinite(values).all():  # of a series that was never observed
+        ax.text(0.5, 0.5, "not known", ha="center", va="center", transform=ax.transAxes)
+        ax.set_axis_off()
+        return
     low, median, high = np.quantile(values, [0.05, 0.5, 0.95])
     edges = np.histogram_bin_edges(values, min(30, max(8, len(values) // 8)))
     heights, _ = np.histogram(values, edges)

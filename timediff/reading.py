@@ -6,7 +6,7 @@ handed in is changed.
 """
 
 import datetime
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,7 @@ class Names:
     group: str | None = None
 
     def within(self, table: Any) -> dict[str, Any]:
-        """The arguments of :func:`read` for a long table that has these columns; else none."""
+        """The arguments of :func:`read` for a long table of pandas with these columns; or none."""
         there = {self.id, self.target} <= set(getattr(table, "columns", ()))
         return dict(self.columns) if there else {}
 
@@ -76,6 +76,18 @@ class Features:
         parts = vars(self).values()
         return Features(*(part[key] if isinstance(part, Mapping) else part for part in parts))
 
+    def check_groups(self, keys: Iterable[Hashable]) -> None:
+        """Raise unless all that there is belongs to one of these groups.
+
+        Raises:
+            DataError: a table is of another group.
+        """
+        keys = list(keys)
+        for name, part in vars(self).items():
+            unknown = [key for key in part if key not in keys] if isinstance(part, Mapping) else []
+            if unknown:
+                raise DataError(f"{name}: there is no group {unknown[0]!r}: groups are {keys}")
+
     def within(self, keys: Iterable[Hashable]) -> "Features":
         """The same with None for the groups of which there is nothing.
 
@@ -83,13 +95,11 @@ class Features:
             DataError: one is of none of these groups.
         """
         keys = list(keys)
-        parts = dict(vars(self))
-        for name, part in parts.items():
-            if isinstance(part, Mapping):
-                unknown = [key for key in part if key not in keys]
-                if unknown:
-                    raise DataError(f"{name}: there is no group {unknown[0]!r}: groups are {keys}")
-                parts[name] = {key: part.get(key) for key in keys}
+        self.check_groups(keys)
+        parts = {
+            name: {key: part.get(key) for key in keys} if isinstance(part, Mapping) else part
+            for name, part in vars(self).items()
+        }
         return Features(**parts)
 
     def by_group(self, column: str | None) -> "Features":
@@ -158,6 +168,7 @@ def read(
         if not data:
             raise DataError("the dict of tables is empty")
         beside = features or Features()
+        beside.check_groups(data)
         freqs = freq if isinstance(freq, Mapping) else dict.fromkeys(data, freq)
         try:
             parts = {
@@ -189,6 +200,7 @@ def by_group(data: Any, column: str | None) -> Any:
     Raises:
         DataError: a row is of no group.
     """
+    data = as_pandas(data)
     if column is None or column not in getattr(data, "columns", ()):
         return data
     frame = to_pandas(data)
@@ -200,6 +212,16 @@ def by_group(data: Any, column: str | None) -> Any:
         key.item() if isinstance(key, np.generic) else key: part.drop(columns=column)
         for key, part in groups
     }
+
+
+def as_pandas(data: Any) -> Any:
+    """A frame of any library as one of pandas; what is no frame is handed through."""
+    if data is None or isinstance(data, pd.DataFrame | pd.Series | Mapping | Sequence | np.ndarray):
+        return data
+    import narwhals as nw
+
+    native = nw.from_native(data, pass_through=True)
+    return to_pandas(data) if isinstance(native, nw.DataFrame | nw.LazyFrame) else data
 
 
 def to_pandas(data: Any) -> pd.DataFrame:
@@ -300,9 +322,9 @@ def _by_series(static: Any, id_column: str) -> pd.DataFrame:
 
 
 def flattened(data: Any, columns: Mapping[str, str | None]) -> Any:
-    """A table whose index holds columns of a long table as one that has them as columns.
+    """A table of pandas, with the columns of a long table as columns where its index held them.
 
-    Of a dict of tables, each; anything else is handed through.
+    Of a dict of tables, each; what is no table is handed through.
 
     Args:
         data: as of :func:`read`.
@@ -310,6 +332,7 @@ def flattened(data: Any, columns: Mapping[str, str | None]) -> Any:
     """
     if isinstance(data, Mapping):
         return {key: flattened(table, columns) for key, table in data.items()}
+    data = as_pandas(data)
     if isinstance(data, pd.Series) and data.index.nlevels > 1:
         data = data.to_frame("value" if data.name is None else data.name)
     if not isinstance(data, pd.DataFrame):
@@ -322,6 +345,19 @@ def flattened(data: Any, columns: Mapping[str, str | None]) -> Any:
     needed = {"id_column", "target_column"}
     long = all(any(name in flat.columns for name in names[role]) for role in needed)
     return flat if long or columns.get("group_column") in own else data
+
+
+def without_others(table: Any, series: Collection[Hashable]) -> Any:
+    """A wide table of pandas without the text that may stand beside these series and its times."""
+    if not isinstance(table, pd.DataFrame) or not set(series) & set(table.columns):
+        return table
+
+    def needed(name: Hashable, values: Any) -> bool:
+        number = isinstance(values, pd.Series) and dtypes.is_numeric_dtype(values.dtype)
+        time = str(name).lower() in TIME_NAMES or _holds_times(values)
+        return name in series or number or time
+
+    return table.loc[:, [needed(*column) for column in table.items()]]
 
 
 def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:

@@ -20,7 +20,7 @@ from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
-from timediff.reading import Names, read
+from timediff.reading import Names, flattened, read, without_others
 from timediff.registry import unknown_name
 from timediff.scenarios import SCENARIO
 from timediff.types import Number
@@ -376,10 +376,12 @@ class Forecast:
                     f"series, {self.samples.shape[1:]}, or a table with timestamps"
                 )
             return data
-        table = hasattr(data, "columns") or isinstance(data, pd.Series)
-        freq = self.info.get("freq", self.start.freqstr) if table else None
-        day_first = self.info.get("day_first")
-        reading = read(data, freq=freq, day_first=day_first, **self.names.within(data))
+        data = flattened(data, self.names.columns)
+        freq, long = None, self.names.within(data)
+        if isinstance(data, pd.DataFrame | pd.Series):
+            freq = self.info.get("freq", self.start.freqstr)
+            data = data if long else without_others(data, self.columns)
+        reading = read(data, freq=freq, day_first=self.info.get("day_first"), **long)
         (entry,) = reading.entries.values()
         own = entry["info"]["columns"]
         picks = [i for i, column in enumerate(own) if column in self.columns]

@@ -1,6 +1,7 @@
 """A trained network on disk: weights as safetensors, everything else as plain JSON."""
 
 import dataclasses
+import datetime
 import hashlib
 import json
 import os
@@ -154,6 +155,12 @@ def encode(value: Any) -> Any:
         return {"$tuple": [encode(part) for part in value]}
     if isinstance(value, pd.Timestamp):
         return {"$time": value.isoformat()}
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return {"$date": value.isoformat()}
+    if isinstance(value, pd.Period):
+        return {"$period": [value.ordinal, value.freqstr]}
+    if isinstance(value, pd.Interval):
+        return {"$interval": [encode(value.left), encode(value.right), value.closed]}
     return value
 
 
@@ -166,5 +173,12 @@ def decode(value: Any) -> Any:
             return tuple(map(decode, value["$tuple"]))
         if value.keys() == {"$time"}:
             return pd.Timestamp(value["$time"])
+        if value.keys() == {"$date"}:
+            return datetime.date.fromisoformat(value["$date"])
+        if value.keys() == {"$period"}:
+            ordinal, freq = value["$period"]
+            return pd.Period(ordinal=ordinal, freq=freq)
+        if value.keys() == {"$interval"}:
+            return pd.Interval(*map(decode, value["$interval"]))
         return {key: decode(part) for key, part in value.items()}
     return value

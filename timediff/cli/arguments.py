@@ -141,6 +141,9 @@ def combinations(
         name, equals, members = text.partition("=")
         if not (name and equals and members):
             raise typer.BadParameter(f"{text!r} is not NAME=A,B", param_hint=option)
+        if name in found:
+            message = f"{name!r} is given twice: write one {option} {name}=A,B with all of it"
+            raise typer.BadParameter(message, param_hint=option)
         weights = found.setdefault(name, {})
         for member in members.split(","):
             if member == "*" and "*" not in known:

@@ -77,6 +77,9 @@ def predict(
         raise typer.BadParameter("there is no DATA to append", param_hint="--update")
     if save and not update:
         raise typer.BadParameter("it keeps an update: give --update, too", param_hint="--save")
+    if paths and (level or quantiles):
+        message = "paths have no quantiles: leave out --level and --quantiles"
+        raise typer.BadParameter(message, param_hint="--paths")
     check_output(output, overwrite)
     format_of(output, output_format)
     shown: dict[str, Any] = {
@@ -150,6 +153,7 @@ def draw(
         "timediff plot model --output chart.png",
         "timediff plot model --series a,b --no-total --output two.svg",
         "timediff plot model --actuals next_day.csv --output outcome.pdf",
+        "timediff plot covered --known weather.csv --output covered.png",
     )
 )
 def plot(
@@ -175,6 +179,10 @@ def plot(
     samples: a.Samples = 100,
     seed: a.Seed = None,
     device: a.Device = None,
+    known: f.Known = None,
+    past: f.Past = None,
+    future: f.Future = None,
+    static: f.Static = None,
     input_format: a.InputFormat = None,
     overwrite: a.Overwrite = False,
     quiet: a.Quiet = False,
@@ -191,7 +199,19 @@ def plot(
             f"{str(output)!r} ends in none of {', '.join(kinds)}", param_hint="--output"
         )
     forecaster = load_model(model)
-    forecast = draw(forecaster, data, input_format, False, samples, seed, device, aggregate, quiet)
+    beside = f.features(known, past, future, static, forecaster=forecaster)
+    forecast = draw(
+        forecaster,
+        data,
+        input_format,
+        False,
+        samples,
+        seed,
+        device,
+        aggregate,
+        quiet,
+        beside=f.kept(beside, False) if data is None else beside,
+    )
     seen = read_like(forecaster, actuals) if actuals is not None else None
     if isinstance(forecast, dict):
         keys = list(forecast)
