@@ -126,6 +126,12 @@ class CommonFactors(nn.Module):
         forecast with the least absolute error; no effects at all, if that is best. The ratio is
         that of these forecasts.
 
+        Nothing is found unless it helps all series together where it was not chosen: of each fifth,
+        with the penalties that are best for the others, the error must on average fall by more than
+        the standard error of its fall. Of the least of many errors it would seem to fall always,
+        most of all where series drift: there are few instances of how far they are from where they
+        were.
+
         Args:
             read: what is known at the origins, in the order of time; see :meth:`summary`.
             after: residuals of the horizons that follow, and where they were observed.
@@ -148,13 +154,15 @@ class CommonFactors(nn.Module):
         kinds = [
             _Regression(x[:, :width], y, seen, most, apart) for width in (MISSED * d, x.shape[1])
         ]
-        error, square = (
-            torch.stack(part) for part in zip(*(k.errors() for k in kinds), strict=True)
-        )
-        best = error.view(-1, p, d).sum(1).argmin(0)  # one kind after the other
+        parts = zip(*(regression.errors(p) for regression in kinds), strict=True)
+        error, square = (torch.cat(part, dim=-2) for part in parts)  # one kind after the other
+        if not _helps(error):
+            return None
+        best = error.sum(0).argmin(0)
         kind, penalty = best // len(PENALTIES), x.new_tensor(PENALTIES)[best % len(PENALTIES)]
-        left = square.view(-1, p, d).gather(0, best.expand(1, p, d))[0]
-        ratio = (left / square[0, 0].view(p, d).clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
+        square = square.view(-1, p, d)
+        left = square.gather(0, best.expand(1, p, d))[0]
+        ratio = (left / square[0].clamp(min=1e-12)).clamp(0.01, 1.0).sqrt()
         self.mean.copy_(mean)
         self.ratio.copy_(torch.where(seen.sum(0).view(p, d) > 1, ratio, 1.0))
         found = self.effects.new_zeros(FOLDS, *self.effects.shape)
@@ -166,6 +174,17 @@ class CommonFactors(nn.Module):
             for effects, ridge in zip((self.effects, *found), regression.ridges, strict=True):
                 effects[own] = ridge(penalties).view(-1, p, d)
         return found
+
+
+def _helps(error: Float[Tensor, "v l d"]) -> bool:
+    """Whether each fold is forecast better with the penalties that are best for the others.
+
+    Args:
+        error: of each fold and series, by penalty; the first leaves no effects.
+    """
+    others = (error.sum(0) - error).argmin(1, keepdim=True)
+    fall = (error[:, :1] - error.gather(1, others)).sum((1, 2)) / error[:, 0].sum(1)
+    return bool(fall.mean() > fall.std() / math.sqrt(len(fall)))
 
 
 class _Regression:
@@ -206,14 +225,23 @@ class _Regression:
             self.ridges.append(_Ridge(whole.without(part)))
             self.folds.append(slice(first, last))
 
-    def errors(self) -> tuple[Float[Tensor, "l c"], Float[Tensor, "l c"]]:
-        """Sums of absolute and squared errors of the folds' forecasts, by penalty."""
-        error, square = (self.x.new_zeros(len(PENALTIES), self.y.shape[1]) for _ in range(2))
-        for fold, ridge in zip(self.folds, self.ridges[1:], strict=True):
+    def errors(self, steps: int) -> tuple[Float[Tensor, "v l d"], Float[Tensor, "l c"]]:
+        """What the folds' forecasts miss, by penalty.
+
+        Args:
+            steps: of a series, of which the columns hold one after another.
+
+        Returns:
+            Of each fold the absolute errors of each series; of all folds the squared errors.
+        """
+        number, columns = len(PENALTIES), self.y.shape[1]
+        error = self.x.new_zeros(FOLDS, number, columns // steps)
+        square = self.x.new_zeros(number, columns)
+        for k, (fold, ridge) in enumerate(zip(self.folds, self.ridges[1:], strict=True)):
             for i, penalty in enumerate(self.x.new_tensor(PENALTIES)):
                 left = self.y[fold] - self.x[fold] @ ridge(penalty)
                 left = torch.where(self.seen[fold], left, 0.0)
-                error[i] += left.abs().sum(0)
+                error[k, i] = left.abs().sum(0).view(steps, -1).sum(0)
                 square[i] += left.square().sum(0)
         return error, square
 
