@@ -9,8 +9,9 @@ In all of them the diffusion is trained once, where the default keeps the best o
 change ``diffusion_runs=3``), and nothing is trained again on all of the history (the change
 ``refit=0.05``): so the differences are of the changes, not of the luck of a choice.
 What does not concern the prior takes over the default's prior of the same seed, what concerns the
-sampler alone its whole model. Rows are added to ``results/ablation.csv``; a row that is there
-already is not computed again. At the end ``ablation.md`` is written from all rows.
+sampler alone its whole model. With ``--rolling`` the windows of seed k lie k times their number
+further back, everything trained on what lies before those: for data whose nature changes. Rows are
+added to ``results/ablation.csv``; a row that is there already is not computed again. At the end ``ablation.md`` is written from all rows.
 """
 
 import argparse
@@ -38,10 +39,17 @@ WINDOWS = {"exchange_rate_nips": 10, "electricity_uci": 7, "metr_la": 14}  # els
 KEY = ["dataset", "change", "seed"]
 
 
-def before_the_test(data: ForecastDataset, windows: int) -> ForecastDataset:
-    """The same data ending where the test begins; its last windows are forecast instead."""
+def before_the_test(data: ForecastDataset, windows: int, back: int = 0) -> ForecastDataset:
+    """The same data ending where the test begins; its last windows are forecast instead.
+
+    Args:
+        data: of one entry.
+        windows: how many.
+        back: how often as many windows at the end are left out.
+    """
     (entry,) = data.train
-    p, length = data.prediction_length, entry["target"].shape[1]
+    p = data.prediction_length
+    length = entry["target"].shape[1] - p * windows * back
 
     def until(end: int) -> dict[str, Any]:
         return {**entry, "target": entry["target"][:, :end]}
@@ -296,6 +304,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", required=True)
     parser.add_argument("--changes", nargs="+", default=["default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--rolling", action="store_true", help="windows of seed k lie further back")
+    parser.add_argument("--windows", type=int, help="how many; as many as usual if not given")
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
     changes = [c for given_change in given.changes for c in expand(given_change)]
@@ -303,14 +313,14 @@ def main() -> None:
         if "=" in change:
             Options.from_preset(**{"preset": "default", **parse(change)})  # a mistake shows now
     for name in given.datasets:
-        data = before_the_test(load_dataset(name), WINDOWS.get(name, 28))
-        trained = Trained(data)
-        wanted = [
-            c for change in changes for c in (simple_of(data) if change == "simple" else [change])
-        ]
+        whole, windows = load_dataset(name), given.windows or WINDOWS.get(name, 28)
         for seed in given.seeds:
-            for change in wanted:
-                key = {"dataset": name, "change": change, "seed": seed}
+            data = before_the_test(whole, windows, seed if given.rolling else 0)
+            trained = Trained(data)
+            simple = list(simple_of(data))
+            for change in [c for k in changes for c in (simple if k == "simple" else [k])]:
+                title = f"{name}, rolling" if given.rolling else name
+                key = {"dataset": title, "change": change, "seed": seed}
                 rows = pd.read_csv(given.output) if given.output.exists() else pd.DataFrame()
                 if len(rows) and (rows[KEY] == list(key.values())).all(axis=1).any():
                     continue
@@ -321,7 +331,6 @@ def main() -> None:
                 write(given.output, table.to_csv(index=False))
                 shown = {k: round(v, 5) for k, v in row.items() if isinstance(v, float)}
                 print(name, change, seed, shown, flush=True)
-            trained.models.pop(seed, None)
     write(given.output.with_suffix(".md"), report(pd.read_csv(given.output)))
 
 

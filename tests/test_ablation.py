@@ -24,6 +24,23 @@ def test_the_test_windows_are_not_touched():
         np.testing.assert_array_equal(entry["target"], whole[:, : entry["target"].shape[1]])
 
 
+def test_rolling_windows_of_each_seed_lie_before_those_of_the_last(tmp_path, monkeypatch):
+    data, seen = load_dataset("traffic"), []
+    monkeypatch.setattr(
+        ablation, "evaluate", lambda _, data, seed: (seen.append(data), ({"crps": 1.0}, None))[1]
+    )
+    words = ["--datasets", "traffic", "--seeds", "0", "2", "--rolling", "--windows", "3"]
+    monkeypatch.setattr("sys.argv", ["ablation", *words, "--output", str(tmp_path / "rows.csv")])
+    monkeypatch.setattr(ablation, "report", lambda rows: "")
+    monkeypatch.setattr(ablation.Trained, "train", lambda self, seed: self.data)
+    ablation.main()
+    length = data.train[0]["target"].shape[1]
+    ends = [[entry["target"].shape[1] - length for entry in part.test] for part in seen]
+    assert ends == [[-48, -24, 0], [-192, -168, -144]]
+    assert [part.train[0]["target"].shape[1] - length for part in seen] == [-72, -216]
+    assert pd.read_csv(tmp_path / "rows.csv")["dataset"].unique().tolist() == ["traffic, rolling"]
+
+
 def test_a_change_is_options():
     parsed = ablation.parse("lr=1e-3 prior_loss=nll prior=False passes=None")
     assert parsed == {"lr": 1e-3, "prior_loss": "nll", "prior": False, "passes": None}
