@@ -11,7 +11,8 @@ change ``diffusion_runs=3``), and nothing is trained again on all of the history
 What does not concern the prior takes over the default's prior of the same seed, what concerns the
 sampler alone its whole model. With ``--rolling`` the windows of seed k lie k times their number
 further back, everything trained on what lies before those: for data whose nature changes. Rows are
-added to ``results/ablation.csv``; a row that is there already is not computed again. At the end ``ablation.md`` is written from all rows.
+added to ``results/ablation.csv``; a row that is there already is not computed again. At the end
+``ablation.md`` is written from all rows.
 """
 
 import argparse
@@ -292,10 +293,11 @@ these. The diffusion is trained once in all rows but the one that says otherwise
 the best of three runs, and where much was held out trains again on all of the history. The first
 row of a table has the default's scores, the others how much higher (worse) or lower (better) each
 score is than the default's with the same seeds; coverage of the 90 % interval should be .90.
-Differences within the spread of the default over its seeds, in the second row, say nothing. Changes
-of the diffusion keep the default's priors, changes of the sampler its models, and their seconds are
-those of what was trained anew (of the whole default, for the sampler). Seconds are of a shared
-machine, and rough."""
+Differences within the spread of the default over its seeds, in the second row, say nothing (of data
+called rolling each seed has other windows, further back: there the spread is that of times).
+Changes of the diffusion keep the default's priors, changes of the sampler its models, and their
+seconds are those of what was trained anew (of the whole default, for the sampler). Seconds are of a
+shared machine, and rough."""
 
 
 def main() -> None:

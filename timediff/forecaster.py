@@ -321,7 +321,8 @@ class Forecaster:
                 with the history they replace it, NaN excepted; steps between are missing, with a
                 warning if all rows are several steps apart.
             train: train on from the present weights, on all of the history; without it the model
-                stays as it is.
+                stays as it is. A recalibration is kept: it was fitted to another model of the same
+                kind, as :meth:`calibrate` does.
             known: what has become known of features, as in :meth:`predict`; this and the next two
                 only if the model was fitted with such. Columns of a long table are found by name.
             past: likewise, of the past only.

@@ -190,6 +190,16 @@ def test_a_series_that_was_never_observed_has_no_effects():
     assert (factors.ratio[:, 2] == 1).all() and torch.isfinite(factors.effects).all()
 
 
+@pytest.mark.parametrize(("parts", "any_found"), [(4, True), (1, False), (0, False)])
+def test_fifths_without_an_observation_say_nothing(parts, any_found):
+    before, after, _ = horizons(400)
+    observed = seen(after)
+    observed[: 400 - 80 * parts] = False
+    factors = CommonFactors(6, P, 5)
+    factors.fit(read(before), (after * observed, observed), 400)
+    assert factors.any == any_found
+
+
 def test_more_series_than_horizons_find_the_same():
     before, after, _ = horizons(60, dim=40)
     wide = fitted(before, after)

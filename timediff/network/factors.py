@@ -182,9 +182,10 @@ def _helps(error: Float[Tensor, "v l d"]) -> bool:
     Args:
         error: of each fold and series, by penalty; the first leaves no effects.
     """
+    error = error[error[:, 0].any(1)]  # folds in which something was observed
     others = (error.sum(0) - error).argmin(1, keepdim=True)
     fall = (error[:, :1] - error.gather(1, others)).sum((1, 2)) / error[:, 0].sum(1)
-    return bool(fall.mean() > fall.std() / math.sqrt(len(fall)))
+    return len(fall) > 1 and bool(fall.mean() > fall.std() / math.sqrt(len(fall)))
 
 
 class _Regression:
