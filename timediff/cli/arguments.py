@@ -144,7 +144,8 @@ def combinations(
         if name in found:
             message = f"{name!r} is given twice: write one {option} {name}=A,B with all of it"
             raise typer.BadParameter(message, param_hint=option)
-        weights = found.setdefault(name, {})
+        weights: dict[Any, float] = {}
+        found[name] = weights
         for member in members.split(","):
             if member == "*" and "*" not in known:
                 weights |= dict.fromkeys(columns, 1.0)
