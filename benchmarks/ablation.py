@@ -30,6 +30,7 @@ from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
 from timediff.datasets import ForecastDataset, load_dataset
 from timediff.diffusion import Sampler
+from timediff.errors import OptionError
 from timediff.network import ResidualNetwork
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
@@ -47,10 +48,15 @@ def before_the_test(data: ForecastDataset, windows: int, back: int = 0) -> Forec
         data: of one entry.
         windows: how many.
         back: how often as many windows at the end are left out.
+
+    Raises:
+        OptionError: nothing is left to train on.
     """
     (entry,) = data.train
     p = data.prediction_length
     length = entry["target"].shape[1] - p * windows * back
+    if length <= p * windows:
+        raise OptionError(f"{data.name} has nothing before {back + 1} times {windows} windows")
 
     def until(end: int) -> dict[str, Any]:
         return {**entry, "target": entry["target"][:, :end]}
@@ -316,12 +322,12 @@ def main() -> None:
             Options.from_preset(**{"preset": "default", **parse(change)})  # a mistake shows now
     for name in given.datasets:
         whole, windows = load_dataset(name), given.windows or WINDOWS.get(name, 28)
+        title = f"{name}, rolling" if given.rolling else name
         for seed in given.seeds:
             data = before_the_test(whole, windows, seed if given.rolling else 0)
             trained = Trained(data)
             simple = list(simple_of(data))
             for change in [c for k in changes for c in (simple if k == "simple" else [k])]:
-                title = f"{name}, rolling" if given.rolling else name
                 key = {"dataset": title, "change": change, "seed": seed}
                 rows = pd.read_csv(given.output) if given.output.exists() else pd.DataFrame()
                 if len(rows) and (rows[KEY] == list(key.values())).all(axis=1).any():

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from benchmarks import ablation
-from timediff import load_dataset
+from timediff import OptionError, load_dataset
 from timediff.options import PRESETS, Options
 
 REST = ["crps_sum", "variogram_score", "coverage90", "coverage90_sum"]
@@ -20,6 +21,8 @@ def test_the_test_windows_are_not_touched():
     whole = data.train[0]["target"]
     assert [e["target"].shape[1] - whole.shape[1] for e in before.test] == [-48, -24, 0]
     assert before.train[0]["target"].shape[1] == whole.shape[1] - 72
+    with pytest.raises(OptionError, match="nothing before 500 times 3 windows"):
+        ablation.before_the_test(data, 3, 499)
     for entry in [*before.train, *before.test]:
         np.testing.assert_array_equal(entry["target"], whole[:, : entry["target"].shape[1]])
 

@@ -463,7 +463,7 @@ def test_a_constant_offset_survives(zone, tmp_path):
     assert first.utcoffset() == zone.utcoffset(None)
 
 
-def test_tables_of_other_libraries_are_read_by_every_method(fitted, own):
+def test_tables_of_other_libraries_are_read_by_every_method(fitted):
     """A pyarrow table says its columns otherwise than pandas does."""
     rows = long(table())
     later = long(table(250)[-10:])
@@ -494,7 +494,7 @@ def test_few_rows_have_the_frequency_of_the_history(fitted):
 def test_text_beside_the_series_is_left_out_of_actuals(fitted):
     forecast = fitted.predict(num_samples=4)
     actual = table(246)[-6:]
-    beside = actual.assign(weather="fine", weekday=4)
+    beside = actual.assign(weather="fine", weekday=4, price=np.inf)
     assert forecast.score(beside) == forecast.score(actual)
     assert forecast.score(beside.rename_axis("date").reset_index()) == forecast.score(actual)
 

@@ -129,8 +129,7 @@ def own_calendar(index: Any) -> str | None:
 def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:
     """The name pandas knows a time zone by, itself if it has none."""
     name = getattr(tz, "key", None) or getattr(tz, "zone", None)
-    offset = tz.utcoffset(None)
-    if name is None and offset is not None:  # always the same, such as UTC+01:00
+    if name is None and (offset := tz.utcoffset(None)) is not None:  # always the same: UTC+01:00
         name = str(datetime.timezone(offset))
     return name or tz
 

@@ -104,13 +104,11 @@ class Kept:
         if self.freq is not None:
             return self.freq
         entry = self.entries.get(key, next(iter(self.entries.values()), None))
-        if entry is not None and (rows or self._is_short(table)):
-            return frequency(entry)
-        if calendar_of(self.model_freq or "") is None:
-            return self.model_freq if self._is_short(table) else None
-        if own_calendar(getattr(table, "index", None)) is not None:
-            return None
-        return self.model_freq if entry is None else frequency(entry)
+        known = self.model_freq if entry is None else frequency(entry)
+        if rows or self._is_short(table):
+            return known
+        told = own_calendar(getattr(table, "index", None)) is not None
+        return None if told or calendar_of(self.model_freq or "") is None else known
 
     def _is_short(self, table: Any) -> bool:
         """Whether a table has too few times to tell their frequency."""

@@ -200,10 +200,9 @@ def by_group(data: Any, column: str | None) -> Any:
     Raises:
         DataError: a row is of no group.
     """
-    data = as_pandas(data)
-    if column is None or column not in getattr(data, "columns", ()):
-        return data
-    frame = to_pandas(data)
+    frame = as_pandas(data)
+    if column is None or column not in getattr(frame, "columns", ()):
+        return frame
     missing = frame[column].isna().to_numpy()
     if missing.any():
         raise DataError(f"row {int(missing.argmax())} has no group: its {column!r} is missing")
@@ -220,31 +219,27 @@ def as_pandas(data: Any) -> Any:
         return data
     import narwhals as nw
 
-    native = nw.from_native(data, pass_through=True)
-    return to_pandas(data) if isinstance(native, nw.DataFrame | nw.LazyFrame) else data
+    frame = nw.from_native(data, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        frame = frame.collect()
+    return frame.to_pandas() if isinstance(frame, nw.DataFrame) else data
 
 
 def to_pandas(data: Any) -> pd.DataFrame:
-    """A frame of any library as one of pandas; one of pandas is handed through.
+    """A frame or a series of any library as a frame of pandas; one of pandas is handed through.
 
     Raises:
         DataError: it is no table.
     """
+    data = as_pandas(data)
     if isinstance(data, pd.Series):
         return data.to_frame("value" if data.name is None else data.name)
-    if isinstance(data, pd.DataFrame):
-        return data
-    import narwhals as nw
-
-    try:
-        native = nw.from_native(data)
-    except TypeError:
+    if not isinstance(data, pd.DataFrame):
         raise DataError(
             f"a {type(data).__name__} is no table: give a DataFrame, a dict of them, or GluonTS "
             "entries with start and target"
-        ) from None
-    frame = native.collect() if isinstance(native, nw.LazyFrame) else native
-    return frame.to_pandas()
+        )
+    return data
 
 
 def _is_series(data: Any) -> bool:
@@ -348,16 +343,15 @@ def flattened(data: Any, columns: Mapping[str, str | None]) -> Any:
 
 
 def without_others(table: Any, series: Collection[Hashable]) -> Any:
-    """A wide table of pandas without the text that may stand beside these series and its times."""
-    if not isinstance(table, pd.DataFrame) or not set(series) & set(table.columns):
+    """A wide table of pandas without what may stand beside these series and its times."""
+    wanted = set(series)
+    if not isinstance(table, pd.DataFrame) or not wanted & set(table.columns):
         return table
-
-    def needed(name: Hashable, values: Any) -> bool:
-        number = isinstance(values, pd.Series) and dtypes.is_numeric_dtype(values.dtype)
-        time = str(name).lower() in TIME_NAMES or _holds_times(values)
-        return name in series or number or time
-
-    return table.loc[:, [needed(*column) for column in table.items()]]
+    kept = [
+        name in wanted or str(name).lower() in TIME_NAMES or _holds_times(values)
+        for name, values in table.items()
+    ]
+    return table.loc[:, kept]
 
 
 def _is_long(frame: pd.DataFrame, columns: dict[str, str | None]) -> bool:
