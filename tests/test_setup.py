@@ -97,7 +97,7 @@ def test_metadata_of_the_installed_package(installed):
     assert information["Requires-Python"] == ">=3.10"
     assert information["License-Expression"] == "Apache-2.0"
     extras = {"plot", "baselines", "peers", "frames", "holidays", "export", "sktime", "mlflow"}
-    extras |= {"test", "docs", "dev"}
+    extras |= {"darts", "test", "docs", "dev"}
     assert extras == set(information.get_all("Provides-Extra"))
 
 
