@@ -413,3 +413,21 @@ def test_two_years_of_history_bring_the_day_of_the_year(freq):
 def test_a_frequency_finer_than_a_second_is_refused():
     with pytest.raises(OptionError, match="aggregate"):
         seasons("10ms")
+
+
+def test_no_mean_of_the_past_reads_the_horizon():
+    rng = np.random.default_rng(0)
+    late = rng.normal(size=(400, 2)).astype("f4")
+    late[:133, 1] = np.nan  # no value of its season before many a horizon
+    spec = WindowSpec("D", 60, 60, 7, lookback=14, seasonal=(63,), profiles=(7,), level=7)
+    changed, origin = late.copy(), 160
+    changed[origin:] = 1e4
+    both = [
+        SeriesStore(
+            read_dataset([{"start": pd.Period("2021-01-01", "D"), "target": x.T}], "D"), spec
+        )
+        for x in (late, changed)
+    ]
+    one = torch.zeros(2, dtype=torch.long), torch.tensor([origin] * 2), torch.arange(2)
+    a, b = (store.gather_rows(*one).rows.profile for store in both)
+    np.testing.assert_array_equal(a, b)

@@ -191,13 +191,20 @@ def long_means(
     if not spec.lookback:
         return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
     front, begin = max(0, -begin), max(0, begin)
-    past = np.pad(past_means(values, begin), ((front, future), (0, 0)), mode="edge")[:rows]
+    early = max(0, begin - spec.prediction_length + 1)
+    means, first = past_means(values, early), 1 + (~np.isnan(values)).argmax(0)
+    step = np.arange(begin - front, begin - front + rows)
+    past = means[(step - early).clip(0, len(means) - 1)]
     profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
     for i, season in enumerate(spec.profiles):
-        first = -(-spec.prediction_length // season)
-        mean = seasonal_means(values, season, first, begin, future)
+        nearest = -(-spec.prediction_length // season)
+        mean = seasonal_means(values, season, nearest, begin, future)
         mean = np.pad(mean, ((front, 0), (0, 0)), constant_values=np.nan)
-        profile[..., i] = np.where(np.isnan(mean), past, mean)
+        # a mean that every origin knows from which the step is forecast stands in for none
+        row, series = np.nonzero(np.isnan(mean))
+        known = np.maximum(step[row] - spec.prediction_length + 1, first[series]) - early
+        mean[row, series] = means[known.clip(0, len(means) - 1), series]
+        profile[..., i] = mean
     return past, profile
 
 
