@@ -422,12 +422,13 @@ def test_no_mean_of_the_past_reads_the_horizon():
     spec = WindowSpec("D", 60, 60, 7, lookback=14, seasonal=(63,), profiles=(7,), level=7)
     changed, origin = late.copy(), 160
     changed[origin:] = 1e4
-    both = [
-        SeriesStore(
-            read_dataset([{"start": pd.Period("2021-01-01", "D"), "target": x.T}], "D"), spec
-        )
-        for x in (late, changed)
+    panels = [
+        read_dataset([{"start": pd.Period("2021-01-01", "D"), "target": x.T}], "D")
+        for x in (late, changed, late[:origin])
     ]
     one = torch.zeros(2, dtype=torch.long), torch.tensor([origin] * 2), torch.arange(2)
-    a, b = (store.gather_rows(*one).rows.profile for store in both)
+    a, b = (SeriesStore(p, spec).gather_rows(*one).rows.profile for p in panels[:2])
     np.testing.assert_array_equal(a, b)
+    forecast = SeriesStore(panels[2], spec, for_forecast=True)
+    rows = forecast.gather(torch.tensor([0]), torch.tensor(forecast.lengths)).rows
+    np.testing.assert_allclose(rows.profile[-2:], a, rtol=1e-6)  # it reads what training did

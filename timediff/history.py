@@ -191,20 +191,21 @@ def long_means(
     if not spec.lookback:
         return np.zeros((rows, 0), "f4"), np.zeros((rows, 0, 0), "f4")
     front, begin = max(0, -begin), max(0, begin)
-    early = max(0, begin - spec.prediction_length + 1)
-    means, first = past_means(values, early), 1 + (~np.isnan(values)).argmax(0)
-    step = np.arange(begin - front, begin - front + rows)
-    past = means[(step - early).clip(0, len(means) - 1)]
+    within = spec.prediction_length - 1  # how far before a step the first origin may lie
+    early = max(0, begin - within)
+    means = past_means(values, early)
+    past = np.pad(means[begin - early :], ((front, future), (0, 0)), mode="edge")[:rows]
     profile = np.empty((rows, values.shape[1], len(spec.profiles)), values.dtype)
+    profile[:front] = past[:front, :, None]
     for i, season in enumerate(spec.profiles):
         nearest = -(-spec.prediction_length // season)
         mean = seasonal_means(values, season, nearest, begin, future)
-        mean = np.pad(mean, ((front, 0), (0, 0)), constant_values=np.nan)
-        # a mean that every origin knows from which the step is forecast stands in for none
-        row, series = np.nonzero(np.isnan(mean))
-        known = np.maximum(step[row] - spec.prediction_length + 1, first[series]) - early
-        mean[row, series] = means[known.clip(0, len(means) - 1), series]
-        profile[..., i] = mean
+        step, series = np.nonzero(np.isnan(mean))
+        if len(step):  # what every origin knows stands in; where none knows anything, the first
+            first = 1 + (~np.isnan(values)).argmax(0)
+            known = np.maximum(begin + step - within, first[series]) - early
+            mean[step, series] = means[known.clip(max=len(means) - 1), series]
+        profile[front:, :, i] = mean
     return past, profile
 
 

@@ -62,11 +62,15 @@ def from_darts(series: TimeSeries) -> Any:
     Raises:
         DataError: the series has samples, or is indexed by whole numbers.
     """
+    _check_history(series)
+    return pd.DataFrame(series.values(), series.time_index, [str(c) for c in series.components])
+
+
+def _check_history(series: TimeSeries) -> None:
     if series.n_samples > 1:
         raise DataError(f"the series has {series.n_samples} samples: give what was observed")
     if not series.has_datetime_index:
         raise DataError("the series is indexed by whole numbers: give one with timestamps")
-    return pd.DataFrame(series.values(), series.time_index, [str(c) for c in series.components])
 
 
 class TimeDiffModel(GlobalForecastingModel):
@@ -134,8 +138,9 @@ class TimeDiffModel(GlobalForecastingModel):
             DataError: series or covariates cannot be used; names component and timestamp.
             TrainingError: the training diverged.
         """
-        freq = text_of(from_darts(_listed(series)[0]).index.freq)
-        forecaster = Forecaster(freq=freq, verbose=bool(verbose), **self._options)
+        first = _listed(series)[0]
+        _check_history(first)
+        forecaster = Forecaster(freq=text_of(first.freq), verbose=bool(verbose), **self._options)
         self.encoders = self.initialize_encoders()
         past, future = self._encoded(series, past_covariates, future_covariates)
         self.forecaster = forecaster.fit(**self._tables(forecaster, series, past, future))
