@@ -439,7 +439,8 @@ def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
     rng = np.random.default_rng(0)
     paths, actuals = rng.standard_normal((20, 50, 6, 3)), 2 * rng.standard_normal((20, 6, 3))
     paths[..., 0], actuals[..., 0] = np.abs(paths[..., 0]), np.abs(actuals[..., 0])
-    forecaster.recalibration = Recalibration(paths, actuals, step_groups=2)
+    totals = {"two": [1, 2]}
+    forecaster.recalibration = Recalibration(paths, actuals, step_groups=2, totals=totals)
     made = runner.Runner(export.export_programs(forecaster, tmp_path / "model"))
     plain = made.predict(values, "2024-01-01", 60, calibrated=False)
     assert far(forecaster.predict(num_samples=60, calibrated=False).samples, plain, values) < 1e-5

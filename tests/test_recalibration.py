@@ -278,6 +278,104 @@ def test_an_update_joins_the_windows():
     pd.testing.assert_frame_equal(recalibration.coverage(), fewer)  # of the windows that it can
 
 
+def moved_alike(windows: int, rng: np.random.Generator, series: int = 4, share: float = 0.0):
+    """Calibrated forecasts of series of which what happens moves as one: their sum is uncertain."""
+    x = rng.standard_normal((windows, 100, P, series))
+    common = rng.standard_normal((windows, P, 1))
+    y = np.sqrt(0.8) * common + np.sqrt(0.2) * rng.standard_normal((windows, P, series))
+    mixed = np.sqrt(share) * rng.standard_normal((windows, 100, P, 1)) + np.sqrt(1 - share) * x
+    return mixed, y
+
+
+def test_totals_hold_and_so_do_the_series_they_are_of():
+    rng = np.random.default_rng(11)
+    weights = {"all": [0, 1, 2, 3], "spread": {0: 1, 3: -1}}
+    recalibration = Recalibration(*moved_alike(200, rng), totals=weights)
+    x, y = moved_alike(200, rng)
+    after = recalibration.apply(x)
+    table = Recalibration(x, y, totals=weights).coverage(90).loc[90]
+    for a, share, wrong in (([1, 1, 1, 1], 0.9, 0.7), ([1, 0, 0, -1], 0.9, 0.99)):
+        total = [tensors(v @ np.array(a), y @ np.array(a)) for v in (x, after)]
+        before, now = (coverage(v[..., None], w[..., None]).item() for v, w in total)
+        assert abs(before - share) > 0.06 and (before < share) == (wrong < share)
+        assert now == pytest.approx(share, abs=0.03)
+    assert coverage(*tensors(after, y)).item() == pytest.approx(0.9, abs=0.03)
+    assert crps_sum(*tensors(after, y)) < crps_sum(*tensors(x, y))
+    assert list(table.index[2:]) == [
+        f"{name} {when}"
+        for name in ("sum", "total all", "total spread")
+        for when in ("before", "after")
+    ]
+    assert table["total all after"] == pytest.approx(90, abs=3)
+    assert table["total all before"] == pytest.approx(table["sum before"])
+    assert table["total spread before"] > 96 and table["total spread after"] < 94
+
+
+def test_a_total_is_what_recalibrating_its_own_forecasts_makes_of_it():
+    """To the last digits, whatever moves the series: only counts are rounded after it."""
+    tested = backtest(20)
+    group = {"two": ["a", "c"]}
+    own = [one.aggregate(group) for one in tested.forecasts]
+    expected = Recalibration(own, tested.actuals[..., [0, 2]].sum(-1, keepdims=True))
+    recalibration = Recalibration(tested, totals=group)
+    found = recalibration.apply(tested.forecasts[3])
+    np.testing.assert_allclose(
+        found.aggregate(group).samples, expected.apply(own[3]).samples, rtol=1e-4, atol=1e-4
+    )
+    plain = Recalibration(tested).apply(tested.forecasts[3])
+    # the third series moves along with them, and is as wide as it was
+    assert found.samples[..., 1].std() == pytest.approx(plain.samples[..., 1].std(), rel=0.05)
+    pd.testing.assert_frame_equal(
+        recalibration.totals.factors(), expected.factors(), check_names=False
+    )
+    # of a window that joins, and of one that brings nothing of the total
+    recalibration.update(tested.forecasts[0], tested.actuals[0])
+    expected.update(own[0], tested.actuals[0][:, [0, 2]].sum(-1, keepdims=True))
+    holes = tested.actuals[1].copy()
+    holes[:, 0] = np.nan
+    recalibration.update(tested.forecasts[1], holes)
+    pd.testing.assert_frame_equal(
+        recalibration.totals.factors(), expected.factors(), check_names=False
+    )
+
+
+def test_totals_of_counts_of_the_dead_and_of_the_certain():
+    rng = np.random.default_rng(12)
+    common = rng.gamma(2, 0.5, (20, 1, P, 1))
+    x = np.concatenate([rng.poisson(3, (20, 50, P, 2)), np.ones((20, 50, P, 1))], -1) * 1.0
+    y = np.concatenate(
+        [rng.poisson(3 * common[:, 0] + np.zeros((20, P, 2))), np.ones((20, P, 1))], -1
+    )
+    after = Recalibration(x, y * 1.0, totals={"all": [0, 1, 2], "sure": [2]}).apply(x)
+    assert (after >= 0).all() and (after == after.round()).all() and (after[..., 2] == 1).all()
+    assert after.sum(-1).std() > 1.1 * x.sum(-1).std()
+    # one of two that follow from each other, and a series that was never seen
+    x, y = moved_alike(20, rng)
+    twice = {"all": [0, 1], "again": {0: 2, 1: 2}}
+    single = Recalibration(x, y, totals={"all": [0, 1]}).apply(x[0])
+    np.testing.assert_allclose(
+        Recalibration(x, y, totals=twice).apply(x[0]).sum(-1), single.sum(-1), rtol=1e-5, atol=0.3
+    )
+    y[..., 3] = np.nan
+    with pytest.raises(DataError, match=r"total 'all' was observed at no step.*since 3 or another"):
+        Recalibration(x, y, totals={"some": [0, 1], "all": [0, 1, 2, 3]})
+    x[..., 3] = np.nan
+    after = Recalibration(x, y, totals={"some": [0, 1]}).apply(x)
+    assert np.isnan(after[..., 3]).all() and np.isfinite(after[..., :3]).all()
+
+
+def test_wrong_totals_are_named(unchecked):
+    tested = backtest()
+    with pytest.raises(OptionError, match="unknown series 'd'"):
+        Recalibration(tested, totals={"x": ["a", "d"]})
+    with pytest.raises(OptionError, match="totals is empty"):
+        Recalibration(tested, totals={})
+    with pytest.raises(OptionError, match="totals is a list"):
+        Recalibration(tested, totals=["a"])
+    with pytest.raises(DataError, match="weight of 'x' is not finite"):
+        Recalibration(tested, totals={"x": {"a": np.inf}})
+
+
 def table_of(length: int = 240) -> pd.DataFrame:
     index = pd.date_range("2024-01-01", periods=length, freq="h")
     return pd.DataFrame(entry(length)["target"].T, index, ["a", "b", "c"])
@@ -288,7 +386,7 @@ def test_a_forecaster_keeps_it_and_saves_it(tmp_path):
     with pytest.raises(TimediffError, match="call calibrate"):
         forecaster.predict(calibrated=True)
     plain = forecaster.predict(num_samples=20)
-    recalibration = forecaster.calibrate(windows=6, pooling=np.inf)
+    recalibration = forecaster.calibrate(windows=6, pooling=np.inf, totals={"ab": ["a", "b"]})
     assert len(recalibration.ratios) == 6
     mapped = forecaster.predict(num_samples=20)
     np.testing.assert_array_equal(mapped.samples, recalibration.apply(plain).samples)
@@ -303,12 +401,19 @@ def test_a_forecaster_keeps_it_and_saves_it(tmp_path):
     pd.testing.assert_frame_equal(
         loaded.recalibration.coverage(), recalibration.coverage(), check_dtype=False
     )
+    pd.testing.assert_frame_equal(
+        loaded.recalibration.totals.coverage(), recalibration.totals.coverage(), check_dtype=False
+    )
     with pytest.raises(DataError, match="not saved"):
         loaded.recalibration.held_out()
     observed = np.full((6, 3), 5.0)
     for one in (loaded.recalibration, recalibration):
         one.update(plain, observed)
-    pd.testing.assert_frame_equal(loaded.recalibration.factors(), recalibration.factors())
+    for one, other in (
+        (loaded.recalibration, recalibration),
+        (loaded.recalibration.totals, recalibration.totals),
+    ):
+        pd.testing.assert_frame_equal(one.factors(), other.factors())
     assert forecaster.fit(table_of()).recalibration is None
 
 

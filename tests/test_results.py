@@ -257,7 +257,7 @@ def test_mistakes(unchecked):
         made["d"]
     with pytest.raises(OptionError, match=r"'bb'.*'b'"):
         made.aggregate({"x": ["a", "bb"]})
-    with pytest.raises(OptionError, match="nothing to aggregate"):
+    with pytest.raises(OptionError, match="groups is empty: give a name"):
         made.aggregate({})
     with pytest.raises(DataError, match="not finite"):
         made.aggregate({"x": {"a": np.nan}})

@@ -2,13 +2,13 @@
 
 import inspect
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from timediff.errors import OptionError
+from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
 
 
@@ -109,6 +109,32 @@ def weighted(name: str, members: Any, known: Collection[Any] = ()) -> dict[Any, 
     if not weights:
         raise OptionError(f"{name} has no series: give one, a list of them, or weights")
     return weights
+
+
+def weight_rows(given: Any, columns: Sequence[Any], name: str) -> tuple[list[Any], np.ndarray]:
+    """Names of totals, and the weights of all series in each, ``(K, D)``.
+
+    Args:
+        given: see :func:`combinations` and :func:`weighted`.
+        columns: labels of the series.
+        name: of the argument, for the error.
+
+    Raises:
+        OptionError: no total, or see there; or an unknown series.
+        DataError: a weight is not finite.
+    """
+    totals = combinations(given, name)
+    if not totals:
+        raise OptionError(f"{name} is empty: give a name and the series of a total")
+    weights = np.zeros((len(totals), len(columns)))
+    for row, (total, members) in zip(weights, totals.items(), strict=True):
+        for column, weight in weighted(repr(total), members, columns).items():
+            if column not in columns:
+                raise unknown_name("series", column, [str(c) for c in columns])
+            row[columns.index(column)] = weight
+        if not np.isfinite(row).all():
+            raise DataError(f"a weight of {total!r} is not finite")
+    return list(totals), weights
 
 
 def check_options(

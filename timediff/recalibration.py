@@ -1,13 +1,13 @@
 """Intervals that hold: forecasts stretched by what past windows show to be needed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import number, whole
+from timediff._arguments import number, weight_rows, whole
 from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
@@ -17,12 +17,13 @@ from timediff.results import Forecast
 from timediff.scores import reliability
 from timediff.scores.combination import summed
 from timediff.types import Number
-from timediff.widths import mapped
+from timediff.widths import combined, mapped
 
 LEVELS = (20, 50, 80, 90, 95)
 MARK = "recalibrated"
 OPTIONS = ("pooling", "step_groups", "exchangeable", "latest", "rate")
 ARRAYS = ("ratios", "drift", "positive", "whole")
+TOTALS = "totals."
 T = TypeVar("T", bound=Forecast | ForecastGroup | Backtest | np.ndarray)
 
 
@@ -40,6 +41,12 @@ class Recalibration:
     monotone: the ranks of the paths, and so the dependence between series and steps, stay as they
     are, and totals are totals of the mapped paths. Where all forecasts and observations of a series
     are 0 or more, or whole numbers, the mapped paths are, too.
+
+    Series that hold what they promise may add up to a total that does not: if they move together
+    more than was forecast, or less. ``totals`` are recalibrated, too, each by factors of its own,
+    as if it was forecast by itself. The paths are then moved, and the values of each series ordered
+    anew, so that they add up to these totals and each series stays as wide as it can; see
+    :func:`timediff.widths.adding_up`. Of totals that follow from each other not all can be met.
 
     What is guaranteed, for the end points at the levels given and a window that is exchangeable
     with those fitted to: with ``exchangeable="windows"`` a value of it is covered with probability
@@ -63,11 +70,14 @@ class Recalibration:
         exchangeable: what is taken to be exchangeable, see above.
         latest: windows at most that :meth:`update` keeps; all if None.
         rate: of the correction that :meth:`update` makes; 0 for none.
+        totals: linear combinations of the series that are to hold, too, as of
+            :meth:`timediff.Forecast.aggregate`: ``{"region": ["a", "b"]}``. Of arrays the series
+            are called 0, 1, ...
 
     Raises:
-        DataError: no observation, too few windows for a level that was named, or shapes that do
-            not fit.
-        OptionError: an impossible option.
+        DataError: no observation, too few windows for a level that was named, shapes that do not
+            fit, or a total that was never observed, since one of its series was not.
+        OptionError: an impossible option, or an unknown series.
 
     Example:
         >>> recalibration = Recalibration(forecaster.backtest(windows=20))
@@ -92,6 +102,7 @@ class Recalibration:
         exchangeable: str = "values",
         latest: int | None = None,
         rate: Number = 0,
+        totals: Mapping[Any, Any] | pd.DataFrame | None = None,
     ):
         samples, observed, self.columns = _windows(forecasts, actuals)
         if exchangeable not in EXCHANGEABLE:
@@ -111,10 +122,38 @@ class Recalibration:
         self.drift = np.zeros(len(self.levels))
         self._known: tuple[np.ndarray, np.ndarray] | None = (samples, observed)
         self.saved_coverage: pd.DataFrame | None = None
+        self.weights: np.ndarray | None = None
+        self.totals: Recalibration | None = None
+        if totals is not None:
+            labels = list(range(observed.shape[2])) if self.columns is None else self.columns
+            names, self.weights = weight_rows(totals, labels, "totals")
+            self.totals = self._of_totals(names, samples, observed)
+
+    def _of_totals(
+        self, names: list[Any], samples: np.ndarray, observed: np.ndarray
+    ) -> "Recalibration":
+        """A recalibration with the same options whose series are the totals."""
+        assert self.weights is not None
+        paths, sums = combined(samples, self.weights), combined(observed, self.weights)
+        for name, weights, never in zip(
+            names, self.weights, np.isnan(sums).all((0, 1)), strict=True
+        ):
+            if never:
+                own = int((np.isnan(observed).any((0, 1)) & (weights != 0)).argmax())
+                label = own if self.columns is None else self.columns[own]
+                raise DataError(
+                    f"total {name!r} was observed at no step of the windows, since {label!r} or "
+                    "another of its series was not: leave those out of it"
+                )
+        options = {name: getattr(self, name) for name in OPTIONS}
+        of_totals = Recalibration(paths, sums, levels=self.levels, **options)
+        of_totals.columns = names
+        return of_totals
 
     def __repr__(self) -> str:
         w, _, p, d = self.ratios.shape
-        return f"<Recalibration: levels {self.levels} from {w} windows × {p} steps × {d} series>"
+        text = f"levels {self.levels} from {w} windows × {p} steps × {d} series"
+        return f"<Recalibration: {text}{f', totals {self.totals.columns}' if self.totals else ''}>"
 
     @property
     def _shares(self) -> np.ndarray:
@@ -129,7 +168,10 @@ class Recalibration:
         return found.repeat([len(part) for part in steps], axis=1)
 
     def factors(self) -> pd.DataFrame:
-        """The factor by which the half widths of each level are stretched, the mean over steps."""
+        """The factor by which the half widths of each level are stretched, the mean over steps.
+
+        Of series; those of totals are ``recalibration.totals.factors()``.
+        """
         index = pd.Index(self.levels, name="level")
         return pd.DataFrame(self._factors().mean(1), index, self.columns)
 
@@ -157,21 +199,27 @@ class Recalibration:
             return forecast.with_samples(self._applied(forecast.samples), {MARK: True})
         samples = np.asarray(forecast)
         self._check_shape(samples.shape[-2:])
-        factor = self._factors()
-        flat = samples.reshape(-1, *samples.shape[-3:])
-        return np.stack([self._map(paths, factor) for paths in flat]).reshape(samples.shape)
+        flat, table = samples.reshape(-1, *samples.shape[-3:]), self.table()
+        return np.stack([mapped(paths, **table) for paths in flat]).reshape(samples.shape)
 
-    def _map(self, samples: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        return mapped(samples, self._shares, factor, self.positive, self.whole)
+    def table(self, left_out: int | None = None) -> dict[str, np.ndarray]:
+        """All that the map needs besides paths, by the arguments of ``timediff.widths.mapped``.
 
-    def table(self) -> dict[str, np.ndarray]:
-        """All that the map needs besides paths, by the arguments of ``timediff.widths.mapped``."""
-        return {
+        Args:
+            left_out: a window that is not looked at.
+        """
+        table = {
             "levels": self._shares,
-            "factor": self._factors(),
+            "factor": self._factors(left_out),
             "positive": self.positive,
             "whole": self.whole,
         }
+        if self.totals is not None:
+            assert self.weights is not None
+            own = self.totals.table(left_out)
+            table |= {"weights": self.weights}
+            table |= {f"total_{name}": own[name] for name in ("factor", "positive", "whole")}
+        return table
 
     def _check(self, forecast: Forecast) -> None:
         if forecast.info.get(MARK):
@@ -202,8 +250,7 @@ class Recalibration:
             raise DataError("the paths of the windows are not saved with a recalibration")
         if len(self.ratios) < 2:
             raise DataError("a single window leaves none to hold against it")
-        paths = self._known[0]
-        return np.stack([self._map(x, self._factors(w)) for w, x in enumerate(paths)])
+        return np.stack([mapped(x, **self.table(w)) for w, x in enumerate(self._known[0])])
 
     def after(self, backtest: Backtest) -> np.ndarray:
         """The paths of a backtest as recalibrated; :meth:`held_out` if it was fitted to them."""
@@ -214,8 +261,8 @@ class Recalibration:
         """The share of observations within central intervals, in per cent, before and after.
 
         ``after`` is what a window has that the factors have not seen: each is mapped with those of
-        the other windows. ``sum`` is the total of all series. Of a recalibration that was loaded
-        the table is the one it was saved with.
+        the other windows. ``sum`` is the total of all series; those that were named come after it.
+        Of a recalibration that was loaded the table is the one it was saved with.
 
         Args:
             levels: in per cent.
@@ -224,14 +271,21 @@ class Recalibration:
             return self.saved_coverage
         assert self._known is not None
         wanted = percentages(levels)
-        before, target = (torch.from_numpy(np.ascontiguousarray(a)) for a in self._known)
-        columns = {}
-        for when, x in (("before", before), ("after", torch.from_numpy(self.held_out()))):
-            shares = [level / 100 for level in wanted]
-            columns[f"series {when}"] = 100 * reliability(x, target, shares).numpy()
-            columns[f"sum {when}"] = 100 * reliability(*summed(x, target), shares).numpy()
-        order = ["series before", "series after", "sum before", "sum after"]
-        return pd.DataFrame(columns, pd.Index(wanted, name="level"))[order]
+        paths, target = (torch.from_numpy(np.ascontiguousarray(a)) for a in self._known)
+        both, shares = (paths, torch.from_numpy(self.held_out())), [level / 100 for level in wanted]
+        pairs = {"series": [(x, target) for x in both], "sum": [summed(x, target) for x in both]}
+        if self.totals is not None:
+            assert self.weights is not None
+            sums = torch.from_numpy(combined(self._known[1], self.weights))
+            drawn = [torch.from_numpy(combined(x.numpy(), self.weights)) for x in both]
+            for k, name in enumerate(self.totals.columns or ()):
+                pairs[f"total {name}"] = [(x[..., k : k + 1], sums[..., k : k + 1]) for x in drawn]
+        columns = {
+            f"{what} {when}": 100 * reliability(*pair, shares).numpy()
+            for what, two in pairs.items()
+            for when, pair in zip(("before", "after"), two, strict=True)
+        }
+        return pd.DataFrame(columns, pd.Index(wanted, name="level"))
 
     # -- as time goes on ---------------------------------------------------------------------
 
@@ -276,6 +330,11 @@ class Recalibration:
         self.ratios = np.concatenate([self.ratios, new])[keep:]
         self.positive = self.positive & _positive(samples, observed)
         self.whole = self.whole & _whole(samples, observed)
+        if self.totals is not None:
+            assert self.weights is not None
+            sums = combined(observed, self.weights)
+            if not np.isnan(sums).all():
+                self.totals.update(combined(samples, self.weights), sums)
         return self
 
     def _remember(self, samples: np.ndarray, observed: np.ndarray, keep: int) -> None:
@@ -294,12 +353,20 @@ class Recalibration:
         options = {name: getattr(self, name) for name in OPTIONS}
         options["pooling"] = str(self.pooling)  # JSON knows no infinity
         table = self.coverage() if len(self.ratios) > 1 else None
-        return {
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+        description = {
             "options": options,
             "levels": self.levels,
             "columns": self.columns,
             "coverage": None if table is None else table.reset_index().to_dict("list"),
-        }, {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+        }
+        if self.totals is not None:
+            assert self.weights is not None
+            own, more = self.totals.state()
+            description["totals"] = own
+            arrays |= {TOTALS + name: array for name, array in more.items()}
+            arrays[TOTALS + "weights"] = self.weights
+        return description, arrays
 
     @classmethod
     def from_state(
@@ -313,6 +380,10 @@ class Recalibration:
         table = description["coverage"]
         new._known = None
         new.saved_coverage = None if table is None else pd.DataFrame(table).set_index("level")
+        new.weights, new.totals = arrays.get(TOTALS + "weights"), None
+        if description.get("totals") is not None:
+            own = {k.removeprefix(TOTALS): v for k, v in arrays.items() if k.startswith(TOTALS)}
+            new.totals = cls.from_state(description["totals"], own)
         return new
 
 

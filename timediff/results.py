@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from timediff._arguments import (
-    by_label,
-    check_options,
-    combinations,
-    listed,
-    number,
-    weighted,
-)
+from timediff._arguments import by_label, check_options, listed, number, weight_rows
 from timediff._frequency import clock_info, index_of, stamps_of, timestamps
 from timediff._tables import check_distinct
 from timediff.errors import DataError, OptionError
@@ -24,6 +17,7 @@ from timediff.reading import Names, flattened, read, without_others
 from timediff.registry import unknown_name
 from timediff.scenarios import SCENARIO
 from timediff.types import Number
+from timediff.widths import combined
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -278,23 +272,12 @@ class Forecast:
                 weight that is no number.
             DataError: a weight is not finite.
         """
-        groups = combinations(groups, "groups")
-        if not groups:
-            raise OptionError("there is nothing to aggregate: give a name and series for it")
-        weights = np.zeros((len(groups), len(self.columns)))
-        for row, (name, members) in zip(weights, groups.items(), strict=True):
-            for column, weight in weighted(repr(name), members, self.columns).items():
-                row[self._position(column)] = weight
-            if not np.isfinite(row).all():
-                raise DataError(f"a weight of {name!r} is not finite")
-        names: list[Any] = list(groups)
+        names, weights = weight_rows(groups, self.columns, "groups")
         # a series that is not in a total may be NaN
-        parts = [(w[w != 0], w != 0) for w in weights]
-        samples = np.stack([self.samples[..., own] @ w for w, own in parts], axis=2)
-        samples = samples.astype(self.samples.dtype)
+        samples = combined(self.samples, weights).astype(self.samples.dtype)
         history = self.history
         if history is not None:
-            target = np.stack([w @ history["target"][own] for w, own in parts])
+            target = combined(history["target"].T, weights).T
             info = {**history["info"], "columns": names}
             history = {**history, "target": target, "info": info}
         return self._combined(samples, names, history, weights)

@@ -6,6 +6,8 @@ With numpy alone: it lies beside ``runner.py``, too.
 import numpy as np
 
 LEAST_SLOPE = 0.05  # of the map, so that no two values of a path become one
+TURNS = 6  # of shifts to the totals, and orders between them
+SAME = 1e-9  # relative: below it a total is certain, or follows from others
 
 
 def spread(
@@ -56,6 +58,10 @@ def mapped(
     factor: np.ndarray,
     positive: np.ndarray,
     whole: np.ndarray,
+    weights: np.ndarray | None = None,
+    total_factor: np.ndarray | None = None,
+    total_positive: np.ndarray | None = None,
+    total_whole: np.ndarray | None = None,
 ) -> np.ndarray:
     """Stretched paths, which stay what the series are, ``(S, P, D)`` in and out.
 
@@ -65,7 +71,69 @@ def mapped(
         factor: likewise.
         positive: which series are 0 or more, ``(D,)``.
         whole: which are whole numbers, ``(D,)``.
+        weights: of the series in totals that are stretched by themselves, ``(K, D)``.
+        total_factor: of these, ``(L, P, K)``; and so on.
+        total_positive: likewise.
+        total_whole: likewise.
     """
-    moved = stretched(samples, levels, factor)
-    moved = np.where(positive, np.maximum(moved, 0), moved)
-    return np.where(whole, moved.round(), moved)
+    moved = _kept(stretched(samples, levels, factor), positive, whole)
+    if weights is None or total_factor is None:
+        return moved
+    unknown = np.isnan(samples)  # of a series that was never observed: nothing in a total
+    totals = combined(np.where(unknown, 0.0, samples), weights)
+    totals = _kept(stretched(totals, levels, total_factor), total_positive, total_whole)
+    found = adding_up(np.where(unknown, 0.0, moved), totals, weights)
+    return np.where(unknown, np.nan, _kept(found, positive, whole)).astype(samples.dtype)
+
+
+def _kept(paths: np.ndarray, positive: np.ndarray | None, whole: np.ndarray | None) -> np.ndarray:
+    """What is never negative, and what is whole, as it must be."""
+    if positive is not None:
+        paths = np.where(positive, np.maximum(paths, 0), paths)
+    return paths if whole is None else np.where(whole, paths.round(), paths)
+
+
+def combined(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Linear combinations of series, ``(*b, D)`` to ``(*b, K)``; NaN where one of a series is."""
+    parts = [x[..., own != 0].astype(np.float64) @ own[own != 0] for own in weights]
+    return np.stack(parts, axis=-1)
+
+
+def adding_up(samples: np.ndarray, totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    r"""Paths whose linear combinations are these, each series as wide as it was, if that can be.
+
+    In turn, path by path, the paths are shifted to the totals by what a total tells of a series,
+
+    .. math:: x \leftarrow x + \mathrm{Cov}(x, W x)\, \mathrm{Cov}(W x)^{-1}\, (t - W x)
+
+    and the values of each series are put back in the order that this has given them: so totals
+    grow wide by series that move together more, not by wider series. The shift is the last, so
+    that the totals are met even where no order would do.
+
+    Args:
+        samples: ``(S, P, D)``.
+        totals: the combinations that are wanted, ``(S, P, K)``.
+        weights: of the series in each, ``(K, D)``.
+    """
+    start = samples.astype(np.float64)
+    values, x = np.sort(start, axis=0), start
+    for turn in range(TURNS):
+        if turn:
+            ranks = x.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+            x = np.take_along_axis(values, ranks, axis=0)
+        x = x + _shift(x, totals, weights)
+    return x.astype(samples.dtype)
+
+
+def _shift(x: np.ndarray, totals: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What the series of each path have to move for the totals, ``(S, P, D)``."""
+    now = combined(x, weights)
+    error = x - x.mean(axis=0)
+    spread = now - now.mean(axis=0)
+    unit = spread.std(axis=0)  # totals of other sizes weigh alike, and what is certain stays
+    unit = np.where(unit > SAME * np.abs(now).max(axis=0), unit, np.inf)
+    spread, missing = spread / unit, (totals - now) / unit
+    own = np.einsum("spk,spl->pkl", spread, spread)
+    tells = np.einsum("spk,spd->pkd", spread, error)
+    gain = np.linalg.pinv(own, rcond=SAME, hermitian=True) @ tells
+    return np.einsum("spk,pkd->spd", missing, gain)
