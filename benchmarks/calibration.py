@@ -10,6 +10,7 @@ the first windows show is applied to the second:
 - **default**: :class:`timediff.Recalibration` as it is;
 - **own**, **pooled**: each series by itself; all series with the same factors;
 - **windows**: pooled, with the guarantee for exchangeable windows;
+- **total**: the default, by which the sum of all series is to hold, too;
 - **rolling**: the default, each test window learnt from after it was forecast (rate 0.1).
 
 Scores are those of the test windows. Paths are kept under ``benchmarks/runs`` and not drawn again.
@@ -45,6 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "own": {"pooling": 0},
     "pooled": {"pooling": np.inf},
     "windows": {"pooling": np.inf, "exchangeable": "windows"},
+    "total": {},
     "rolling": {"rate": 0.1},
 }
 LEFT_OUT = ("last value",)  # a single point, without any width
@@ -141,7 +143,9 @@ def variants(
     """Scores and reliability curve of the test windows in each variant."""
     (known, test), (seen, y) = both, observed
     mapped = {"before": test}
+    everything = {"sum": list(range(seen.shape[-1]))}
     for name, options in VARIANTS.items():
+        options = {**options, "totals": everything} if name == "total" else options
         recalibration = Recalibration(known, seen, **options)
         if name != "rolling":
             mapped[name] = recalibration.apply(test)
@@ -183,13 +187,13 @@ def title(rows: pd.DataFrame) -> str:
 
 
 def overview(rows: pd.DataFrame) -> str:
-    """Coverage of 90 % intervals, mean distance to four levels and CRPS: before, default, rolling.
+    """Coverage of 90 % intervals, mean distance to four levels and both CRPS, of four variants.
 
     The distance is between coverage and level, over 50, 80, 90 and 95 %, in points.
     """
-    shown = ("before", "default", "rolling")
-    lines = ["| data | model | coverage of 90 % | of the sum | distance | of the sum | CRPS |"]
-    lines += ["|---" * 7 + "|"]
+    shown = ("before", "default", "total", "rolling")
+    heads = ["data", "model", "coverage of 90 %", "of the sum", "distance", "of the sum"]
+    lines = ["| " + " | ".join([*heads, "CRPS", "CRPS-sum"]) + " |", "|---" * 8 + "|"]
     for (name, model), part in rows.groupby(["data", "model"], sort=False):
         table = part.set_index("variant").loc[list(shown)]
         cells = []
@@ -199,10 +203,11 @@ def overview(rows: pd.DataFrame) -> str:
             ("miscoverage", 100, 1),
             ("miscoverage_sum", 100, 1),
             ("crps", 1, 4),
+            ("crps_sum", 1, 4),
         ):
             cells.append(" → ".join(f"{scale * value:.{digits}f}" for value in table[key]))
         lines.append(f"| {name} | {model} | " + " | ".join(cells) + " |")
-    return "Before → default → rolling:\n\n" + "\n".join(lines) + "\n"
+    return "Before → default → total → rolling:\n\n" + "\n".join(lines) + "\n"
 
 
 def picture(curves: dict[Any, np.ndarray], shown: list[tuple[str, str]]) -> Figure:
@@ -215,6 +220,7 @@ def picture(curves: dict[Any, np.ndarray], shown: list[tuple[str, str]]) -> Figu
             ax.axhline(0, color=FAINT, lw=1, ls=(0, (4, 3)))
             styles = {"before": (INK, "-"), "default": (COLORS[0], "-")}
             styles |= {"windows": (COLORS[1], "--"), "rolling": (COLORS[2], ":")}
+            styles |= {"total": (COLORS[3], "-.")}
             for variant, (color, style) in styles.items():
                 gap = 100 * (curves[name, model, variant][which] - levels)
                 ax.plot(100 * levels, gap, style, color=color, lw=1.6, label=variant)

@@ -404,6 +404,10 @@ def test_calibrate_keeps_what_it_found_with_the_model(folder):
     assert plain.equals(table(run("predict", "model", "--samples", 9, "--paths"))["value"])
     mapped = table(run(*common))["value"]
     assert mapped.equals(table(run(*common, "--calibrated"))["value"]) and not mapped.equals(plain)
+    total = ("calibrate", "model", "--windows", 2, "--total", "two=a,b")
+    shown = table(run(*total, "-o", "summed"))
+    assert list(shown)[5:] == ["total two before", "total two after"]
+    assert Forecaster.load("summed").recalibration.totals.columns == ["two"]
     run("calibrate", "model", "--windows", 2, "--quiet")
     assert table(run("predict", "model", "--samples", 9, "--paths"))["value"].equals(mapped)
 

