@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from timediff._any_table import flattened, without_others
 from timediff._arguments import (
     by_label,
     check_options,
@@ -20,7 +21,7 @@ from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, observed_at
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
-from timediff.reading import Names, flattened, read, without_others
+from timediff.reading import Names, read
 from timediff.registry import unknown_name
 from timediff.scenarios import SCENARIO
 from timediff.types import Number
