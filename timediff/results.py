@@ -15,7 +15,7 @@ from timediff._arguments import (
     number,
     weighted,
 )
-from timediff._frequency import clock_info, index_of, stamps_of, timestamps
+from timediff._stamps import clock_info, index_of, stamps_of, timestamps
 from timediff._tables import check_distinct
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide

@@ -16,7 +16,8 @@ import safetensors.numpy
 import torch
 
 from timediff._calendars import calendar_of, named
-from timediff._frequency import period, stamps_of
+from timediff._frequency import period
+from timediff._stamps import stamps_of
 from timediff.errors import SavedModelError, TimediffError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.histories import Entry

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from timediff._arguments import combinations, weighted
-from timediff._frequency import stamps_of
+from timediff._stamps import stamps_of
 from timediff._tables import first_of, read_numbers
 from timediff.errors import DataError, DataWarning, OptionError
 from timediff.network.scenario import Conditions, Scenarios
