@@ -1,4 +1,4 @@
-"""What callers hand in: numbers, lists of series, options by their names; checked."""
+"""What callers hand in: numbers, lists, options by their names; checked."""
 
 import inspect
 import operator
@@ -61,54 +61,6 @@ def listed(given: Any, known: Collection[Any] = ()) -> list[Any]:
 def by_label(given: Any) -> Any:
     """A series of pandas as a mapping from its labels; anything else is handed through."""
     return given.to_dict() if isinstance(given, pd.Series) else given
-
-
-def combinations(given: Any, name: str) -> dict[Any, Any]:
-    """Totals of series, by their names: what each sums.
-
-    Args:
-        given: a mapping; or a table of weights, totals × series.
-        name: of the argument, for the error.
-
-    Raises:
-        OptionError: it is neither, or two rows of a table have one name.
-    """
-    if isinstance(given, pd.DataFrame):
-        if not given.index.is_unique:
-            twice = given.index[given.index.duplicated()][0]
-            raise OptionError(f"{name} has two rows called {twice!r}: rename one")
-        return {total: row[row != 0].to_dict() for total, row in given.iterrows()}
-    if not isinstance(given, Mapping):
-        raise OptionError(
-            f"{name} is a {type(given).__name__}: give names with the series of each, such as "
-            "{'all': ['a', 'b']}"
-        )
-    return dict(given)
-
-
-def weighted(name: str, members: Any, known: Collection[Any] = ()) -> dict[Any, float]:
-    """The weights of series in a total.
-
-    Args:
-        name: of the total, for the error.
-        members: one series or a list of them, each with the weight 1; or weights by series.
-        known: labels of series, which may be tuples.
-
-    Raises:
-        OptionError: there is no series, one is listed twice, or a weight is no number.
-    """
-    members = by_label(members)
-    if isinstance(members, Mapping):
-        weights = {c: number(f"weight of {c!r} in {name}", w) for c, w in members.items()}
-    else:
-        labels = listed(members, known)
-        weights = dict.fromkeys(labels, 1.0)
-        if len(weights) < len(labels):
-            twice = max(weights, key=labels.count)
-            raise OptionError(f"{name} has {twice!r} twice: give weights, such as {{{twice!r}: 2}}")
-    if not weights:
-        raise OptionError(f"{name} has no series: give one, a list of them, or weights")
-    return weights
 
 
 def check_options(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import combinations, weighted
+from timediff._by_series import combinations, weighted
 from timediff._stamps import stamps_of
 from timediff._tables import first_of, read_numbers
 from timediff.errors import DataError, DataWarning, OptionError
