@@ -5,7 +5,7 @@ predictor.predict([entry], given=given)
 """
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,9 @@ import torch
 
 from timediff._given_tables import read_given
 from timediff.errors import DataError, DataWarning, OptionError
-from timediff.network.scenario import Conditions, Scenarios
+from timediff.network.scenario import Conditions
 
 SCENARIO = "scenario"  # in a forecast's info, what was given of it
-LEAST_SHARE = 0.1  # of the paths that must be independent, or there is a warning
-FAR = 3.0  # deviations from which a scenario is far outside of the law
 TOLERANCE = 1e-4  # relative, within which two things that are given say the same
 
 
@@ -272,48 +270,3 @@ class Given:
 
     def _time(self, j: int) -> str:
         return f"step {j} of the horizon" if self.index is None else str(self.index[j])
-
-
-def align(given: Any) -> Iterator[Given | None]:
-    """What is given of each entry, in their order: one for all, or a sequence of them.
-
-    Raises:
-        DataError: it is neither, or the sequence is too short.
-    """
-    if isinstance(given, Given):
-        while True:
-            yield given
-    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
-        raise DataError(f"given is a {type(given).__name__}, not a Given or a list of them")
-    for i, one in enumerate(given):
-        if one is not None and not isinstance(one, Given):
-            raise DataError(f"given[{i}] is a {type(one).__name__}, not a Given or None")
-        yield one
-    raise DataError(f"given has {len(given)} elements, the dataset more: one for each entry")
-
-
-def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
-    """What a forecast says of its scenario, with a warning where it is not to be trusted.
-
-    Returns:
-        ``effective_paths``, ``distance`` (None if not known) and ``tempered_steps``, see
-        :class:`Scenarios`; and how many ``values`` and ``totals`` were given.
-    """
-    known = not np.isnan(drawn.distance)
-    few = drawn.effective < LEAST_SHARE * len(drawn.paths)
-    if few or (known and drawn.distance > FAR):
-        how = f", {drawn.distance:.1f} deviations from what it expects" if known else ""
-        warnings.warn(
-            f"what is given for {title} is far outside of what the model holds possible{how}: its "
-            f"{len(drawn.paths)} paths are worth {drawn.effective:.1f} independent ones. Give less "
-            "or something closer, or draw more paths",
-            DataWarning,
-            stacklevel=3,
-        )
-    return {
-        "effective_paths": drawn.effective,
-        "distance": drawn.distance if known else None,
-        "tempered_steps": drawn.tempered,
-        "values": int((~np.isnan(given.values)).sum()),
-        "totals": sum(int((~np.isnan(t.values)).sum()) for t in given.totals),
-    }
