@@ -25,7 +25,8 @@ from timediff import (
     to_frame,
 )
 from timediff._calendars import calendar_of, describe
-from timediff._frequency import locate, stamps_of, text_of, timestamps
+from timediff._frequency import text_of
+from timediff._stamps import locate, stamps_of, timestamps
 from timediff.entries import read_dataset
 from timediff.forecast import JointForecast
 from timediff.seasonality import calendar, seasons

@@ -899,7 +899,7 @@ def test_a_scenario_holds_in_all_paths(folder, monkeypatch):
     assert by_time[second]["c"].std() > 0.01
     assert run("predict", "model", "--given-total", "north=a,b", code=2)
     assert "north" in run("predict", "model", "--given", "scenario.csv", code=1).stderr
-    monkeypatch.setattr("timediff.scenarios.LEAST_SHARE", 2.0)  # no scenario is good enough
+    monkeypatch.setattr("timediff.sampling.LEAST_SHARE", 2.0)  # no scenario is good enough
     result = run(*line.split())
     assert "warning: what is given for" in result.stderr
 

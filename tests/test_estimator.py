@@ -36,10 +36,10 @@ from timediff import (
     TimeGradEstimator,
     TimeGradPredictor,
 )
+from timediff.device import best_device
 from timediff.diffusion import compiler
 from timediff.diffusion.denoisers import MLP
 from timediff.options import PRESETS
-from timediff.predictor import best_device
 from timediff.saving import FORMAT, checksum
 from timediff.validation import improved, path_energy
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pytest
 from gluonts.model.forecast import QuantileForecast, SampleForecast
 
-from timediff._frequency import stamps_of
+from timediff._stamps import stamps_of
 from timediff.errors import DataError, DataWarning, OptionError
 from timediff.frames import from_long, from_wide, group_series, to_frame, to_wide
 from timediff.histories import extended, with_features

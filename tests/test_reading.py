@@ -10,7 +10,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.conftest import entry, series
-from timediff._frequency import stamps_of
+from timediff._stamps import stamps_of
 from timediff.errors import DataError
 from timediff.frames import from_long
 from timediff.histories import aligned, extended

@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import entry, quick_estimator, series
 from timediff import DataError, Forecast, Given, OptionError, Total, from_wide, to_frame
 from timediff.diffusion import Sampler
-from timediff.scenarios import SCENARIO, align
+from timediff.sampling import align
+from timediff.scenarios import SCENARIO
 
 P, D = 6, 3
 FREE = np.full((P, D), np.nan)

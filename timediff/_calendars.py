@@ -2,7 +2,7 @@
 
 Custom business days and months, business hours, half months, the second Tuesday of each month,
 fiscal years of whole weeks. An entry of such a table is counted in a period whose ordinal is the
-number of an open step; its own date means nothing, ``_frequency`` stamps it with the real one.
+number of an open step; its own date means nothing, ``_stamps`` stamps it with the real one.
 
 A frequency is text everywhere: pandas' alias, or where that does not say it all, JSON such as
 ``{"offset": "CustomBusinessDay", "n": 1, "holidays": ["2024-12-25"]}``.

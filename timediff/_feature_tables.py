@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from timediff._frequency import locate, same_stamps
+from timediff._stamps import locate, same_stamps
 from timediff._tables import check_table, first_of, read_clock, read_numbers
 from timediff.errors import DataError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL

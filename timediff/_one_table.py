@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from timediff._any_table import by_group, flattened, indexed, to_pandas
 from timediff._tables import DIALECTS
 from timediff._times import read_times
 from timediff.errors import DataError
@@ -12,7 +13,6 @@ from timediff.feature_spec import FeatureSpec
 from timediff.features import CATEGORY, REAL
 from timediff.histories import Entry
 from timediff.later import Kept
-from timediff.reading import by_group, flattened, indexed, to_pandas
 
 
 class Parts(NamedTuple):

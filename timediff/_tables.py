@@ -9,7 +9,8 @@ import pandas as pd
 from pandas.api import types as dtypes
 
 from timediff._calendars import calendar_of
-from timediff._frequency import infer, is_subdaily, most_common_step, text_of
+from timediff._frequency import is_subdaily, text_of
+from timediff._inferred import infer, most_common_step
 from timediff._times import read_times
 from timediff.errors import DataError, OptionError
 

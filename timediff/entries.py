@@ -12,13 +12,8 @@ import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
 from timediff._calendars import calendar_of, named
-from timediff._frequency import (
-    frequency,
-    model_frequency,
-    period,
-    period_alias,
-    step_name,
-)
+from timediff._frequency import frequency, model_frequency, period, period_alias
+from timediff._stamps import step_name
 from timediff.errors import DataError, DataWarning
 from timediff.features import Features, read_features
 from timediff.history import offsets

@@ -18,12 +18,13 @@ from timediff import seasonality
 from timediff._calendars import named
 from timediff._frequency import text_of
 from timediff.checkpoints import check_checkpoint
+from timediff.device import best_device
 from timediff.entries import Panel, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.feature_spec import FeatureSpec
 from timediff.lightning_module import TimeGradModule
 from timediff.options import Options
-from timediff.predictor import TimeGradPredictor, best_device
+from timediff.predictor import TimeGradPredictor
 from timediff.splits import last_windows, split_windows, window_spec
 from timediff.store import SeriesStore
 from timediff.training import Training

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
-from timediff._frequency import step_name
+from timediff._stamps import step_name
 from timediff.errors import DataError
 
 KNOWN = FieldName.FEAT_DYNAMIC_REAL

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
-from timediff._frequency import clock_info, stamps_of
+from timediff._stamps import clock_info, stamps_of
 
 
 class JointForecast(SampleForecast):

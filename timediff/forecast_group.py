@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from timediff._any_table import by_group
 from timediff._tables import check_distinct
 from timediff.errors import DataError
-from timediff.reading import by_group
 from timediff.results import Forecast
 from timediff.types import Number
 

@@ -14,11 +14,12 @@ from timediff._arguments import check_options, whole
 from timediff._calendars import named
 from timediff._frequency import frequency, text_of
 from timediff.backtest import Backtest, cut, run_backtest
+from timediff.device import best_device
 from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.forecast_group import ForecastGroup
 from timediff.later import Kept
-from timediff.predictor import TimeGradPredictor, best_device
+from timediff.predictor import TimeGradPredictor
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, read
 from timediff.recalibration import Recalibration

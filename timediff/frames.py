@@ -18,7 +18,9 @@ from gluonts.model.forecast import Forecast
 
 from timediff._calendars import named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import business_hours, locate, stamps_of, text_of, timestamps
+from timediff._frequency import text_of
+from timediff._inferred import business_hours
+from timediff._stamps import locate, stamps_of, timestamps
 from timediff._tables import (
     check_pairs,
     check_table,

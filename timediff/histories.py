@@ -9,7 +9,8 @@ import pandas as pd
 
 from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import frequency, model_frequency, same_stamps, stamps_of, step_name
+from timediff._frequency import frequency, model_frequency
+from timediff._stamps import same_stamps, stamps_of, step_name
 from timediff.errors import DataError, DataWarning
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from timediff._arguments import check_options, whole
-from timediff._frequency import infer, is_subdaily, offset_of, text_of
+from timediff._frequency import is_subdaily, offset_of, text_of
+from timediff._inferred import infer
 from timediff.errors import DataError, OptionError
 
 

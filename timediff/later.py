@@ -6,24 +6,16 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from timediff._any_table import by_group, flattened, indexed, scenario, to_pandas
 from timediff._calendars import calendar_of
-from timediff._frequency import frequency, index_of
+from timediff._frequency import frequency
+from timediff._stamps import index_of
 from timediff._tables import check_pairs, long_columns, own_calendar
 from timediff.errors import DataError
 from timediff.features import ARGUMENTS, KNOWN, PAST
 from timediff.frames import to_wide
 from timediff.histories import Entry, aligned, check_zone, extended, with_features
-from timediff.reading import (
-    Features,
-    Names,
-    Reading,
-    by_group,
-    flattened,
-    indexed,
-    read,
-    scenario,
-    to_pandas,
-)
+from timediff.reading import Features, Names, Reading, read
 from timediff.scenarios import Given
 
 

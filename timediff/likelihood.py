@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._frequency import index_of
+from timediff._stamps import index_of
 from timediff.entries import Panel
 from timediff.errors import DataError, OptionError
 from timediff.network import Batch

@@ -9,7 +9,7 @@ import pandas as pd
 from gluonts.model.forecast import SampleForecast
 
 from timediff._arguments import listed
-from timediff._frequency import clock_info, shifted, timestamps
+from timediff._stamps import clock_info, shifted, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.registry import unknown_name
 
@@ -234,7 +234,7 @@ def drawn_at(index: pd.DatetimeIndex, info: Mapping[str, Any] | None) -> np.ndar
     """Where steps are drawn: the begins of their periods, and as far behind as the table has them.
 
     Args:
-        index: by the clock that periods count, see :func:`timediff._frequency.clock_info`.
+        index: by the clock that periods count, see :func:`timediff._stamps.clock_info`.
         info: of the forecast.
     """
     phase = None if clock_info(info) else (info or {}).get("phase")

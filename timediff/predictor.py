@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from gluonts.model.predictor import Predictor
@@ -14,37 +13,17 @@ from gluonts.torch.model.predictor import PyTorchPredictor
 from gluonts.transform import Identity
 
 from timediff._arguments import whole
+from timediff.device import best_device
 from timediff.diffusion import SAMPLERS, Sampler
 from timediff.entries import Panel, read_entry
-from timediff.errors import DataError, OptionError, TimediffError
+from timediff.errors import DataError
 from timediff.forecast import JointForecast
 from timediff.network import Batch, TimeGradNetwork
-from timediff.network.scenario import Conditions
+from timediff.sampling import forecasts
 from timediff.saving import load, save
-from timediff.scenarios import SCENARIO, Given, align, report
+from timediff.scenarios import Given
 from timediff.store import SeriesStore
 from timediff.windows import WindowSpec, build_network
-
-
-def best_device(device: str | torch.device = "auto") -> torch.device:
-    """``"auto"`` is a CUDA device if there is one, else an Apple one, else the CPU.
-
-    Raises:
-        OptionError: there is no such device here.
-    """
-    if device != "auto":
-        try:
-            place = torch.device(device)
-            torch.empty(1, device=place)
-        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise OptionError(
-                f"device {str(device)!r} cannot be used here: {reason}; 'auto' takes what there is"
-            ) from error
-        return place
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 class TimeGradPredictor(PyTorchPredictor):
@@ -204,7 +183,7 @@ class TimeGradPredictor(PyTorchPredictor):
         elif steps is not None:
             o = self.network.options
             other = self.with_sampler(o.sampler, steps, **o.sampler_options)
-        return other._forecasts(dataset, num_samples, seed, given)
+        return forecasts(other, dataset, num_samples, seed, given)
 
     def log_likelihood(
         self,
@@ -256,46 +235,6 @@ class TimeGradPredictor(PyTorchPredictor):
 
         return log_likelihoods(self, dataset, last, draws, flow_steps, variance, seed)
 
-    def _forecasts(
-        self,
-        dataset: Iterable[Any],
-        num_samples: int,
-        seed: int,
-        given: Given | Sequence[Given | None] | None,
-    ) -> Iterator[JointForecast]:
-        self.network.eval()
-        scenarios = None if given is None else align(given)
-        for chunk in self._chunks(dataset, num_samples):
-            panels = [panel for _, panel in chunk]
-            batch = self.gather(panels)
-            own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
-            seeds = torch.tensor([int(state[0] >> 1) for state in own])
-            if scenarios is not None:
-                for panel, part, own_seed in zip(
-                    panels, batch.split(1), seeds.split(1), strict=True
-                ):
-                    yield self._scenario(panel, part, num_samples, own_seed, next(scenarios))
-                continue
-            samples = self.network.sample(batch, num_samples, seeds).cpu().numpy()
-            for panel, paths in zip(panels, samples, strict=True):
-                yield self._forecast(panel, paths)
-
-    def _scenario(
-        self, panel: Panel, batch: Batch, num_samples: int, seed: torch.Tensor, given: Given | None
-    ) -> JointForecast:
-        """The forecast of one entry, of which something may be given."""
-        if given is None or given.is_free:
-            paths = self.network.sample(batch, num_samples, seed)[0]
-            return self._forecast(panel, paths.cpu().numpy())
-        given.check_shape(self.prediction_length, panel.values.shape[1], panel.title)
-        shift = given.check_known(panel.shift, panel.title)
-        conditions = Conditions(*(part.to(self.device) for part in given.conditions(shift)))
-        drawn = self.network.scenarios(batch, num_samples, seed, conditions)
-        forecast = self._forecast(panel, drawn.paths.cpu().numpy())
-        told = {"given": report(drawn, given, panel.title), SCENARIO: given}
-        forecast.info = {**(forecast.info or {}), **told}
-        return forecast
-
     def _chunks(
         self, dataset: Iterable[Any], num_samples: int
     ) -> Iterator[list[tuple[int, Panel]]]:
@@ -345,25 +284,6 @@ class TimeGradPredictor(PyTorchPredictor):
         self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()
         panel.warn_of_dead()
-
-    def _forecast(self, panel: Panel, paths: np.ndarray) -> JointForecast:
-        start = panel.start + len(panel.values)
-        if panel.offset is not None or panel.dead.any():
-            paths = paths + panel.shift.astype(float if panel.offset is not None else paths.dtype)
-        bad = np.argwhere(~np.isfinite(paths) & ~panel.dead)
-        if len(bad):
-            _, step, series = map(int, bad[0])
-            when = panel.when(len(panel.values) + step)
-            raise TimediffError(
-                f"the forecast of {panel.name(series)} at {when} is not finite: train with "
-                "bound_samples=True, or with a smaller lr"
-            )
-        if panel.univariate:
-            paths = paths[:, :, 0]
-        info = panel.info
-        if info is None and self.columns is not None:
-            info = {"columns": self.columns}
-        return JointForecast(paths, start_date=start, item_id=panel.item_id, info=info)
 
     # -- saving ------------------------------------------------------------------------------
 

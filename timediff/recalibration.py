@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import number, weight_rows, whole
+from timediff._arguments import number, whole
+from timediff._by_series import weights_of
 from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
@@ -126,7 +127,7 @@ class Recalibration:
         self.totals: Recalibration | None = None
         if totals is not None:
             labels = list(range(observed.shape[2])) if self.columns is None else self.columns
-            names, self.weights = weight_rows(totals, labels, "totals")
+            names, self.weights = weights_of(totals, labels, "totals")
             self.totals = self._of_totals(names, samples, observed)
 
     def _of_totals(

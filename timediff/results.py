@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from timediff._arguments import by_label, check_options, listed, number, weight_rows
-from timediff._frequency import clock_info, index_of, stamps_of, timestamps
-from timediff._tables import check_distinct
+from timediff._actuals import actuals_of
+from timediff._arguments import check_options, listed
+from timediff._by_series import bounds_of, marked, position, weights_of
+from timediff._forecast_tables import labelled_array, long_table
+from timediff._stamps import clock_info, index_of, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
-from timediff.histories import Entry, aligned, observed_at
+from timediff.histories import Entry
 from timediff.quantiles import interval_ends, quantile_columns, quantile_level
-from timediff.reading import Names, flattened, read, without_others
-from timediff.registry import unknown_name
+from timediff.reading import Names
 from timediff.scenarios import SCENARIO
 from timediff.types import Number
 from timediff.widths import combined
@@ -157,26 +158,10 @@ class Forecast:
             OptionError: a quantile is not in [0, 1], or a level not in [1, 100).
             DataError: two columns would have one name.
         """
-        count, p, d = self.samples.shape
         if samples:
-            body = [
-                ("sample", np.tile(np.arange(count), p * d)),
-                (self.names.target, self.samples.transpose(2, 1, 0).ravel()),
-            ]
-        else:
-            count = 1
-            given = quantiles is not None or level is not None
-            wanted = quantile_columns(quantiles, level) if given else self.shown
-            at = list(wanted.values())
-            values = np.quantile(self.samples.astype(np.float64), at, axis=0)
-            tables = {"mean": self.samples.mean(0, dtype=np.float64)}
-            tables |= dict(zip(wanted, values, strict=True))
-            body = [(key, value.T.ravel()) for key, value in tables.items()]
-        labels = pd.Index(self.columns, tupleize_cols=False).repeat(p * count)
-        when = self.index[np.tile(np.repeat(np.arange(p), count), d)]
-        columns: list[tuple[str, Any]] = [(self.names.id, labels), (self.names.time, when), *body]
-        check_distinct([name for name, _ in columns])
-        return pd.DataFrame(dict(columns))
+            return long_table(self, None)
+        given = quantiles is not None or level is not None
+        return long_table(self, quantile_columns(quantiles, level) if given else self.shown)
 
     def to_xarray(self) -> "xarray.DataArray":
         """The paths as a labelled array: sample × time × series.
@@ -184,22 +169,7 @@ class Forecast:
         Raises:
             ImportError: xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError("to_xarray needs xarray: pip install xarray") from error
-        index = self.stamps
-        times = index.tz_convert("UTC").tz_localize(None) if index.tz is not None else index
-        return xarray.DataArray(
-            self.samples,
-            dims=("sample", "time", "series"),
-            coords={
-                "time": times.rename("time"),
-                "series": [str(column) for column in self.columns],
-            },
-            name=str(self.name),
-            attrs={"time_zone": str(index.tz)} if index.tz is not None else {},
-        )
+        return labelled_array(self)
 
     def to_gluonts(self) -> "JointForecast":
         """The forecast as GluonTS knows it."""
@@ -243,18 +213,13 @@ class Forecast:
     def __getitem__(self, columns: Any) -> "Forecast":
         """The forecast of some series: ``forecast["a"]`` or ``forecast[["a", "b"]]``."""
         chosen = listed(columns, self.columns)
-        picks = [self._position(column) for column in chosen]
+        picks = [position(column, self.columns) for column in chosen]
         history = self.history
         if history is not None:
             info = {**history["info"], "columns": chosen}
             history = {**history, "target": history["target"][picks], "info": info}
         weights = np.eye(len(self.columns))[picks]
         return self._combined(self.samples[:, :, picks], chosen, history, weights)
-
-    def _position(self, column: Any) -> int:
-        if column not in self.columns:
-            raise unknown_name("series", column, [str(c) for c in self.columns])
-        return self.columns.index(column)
 
     def aggregate(self, groups: Mapping[Any, Any] | pd.DataFrame) -> "Forecast":
         """Totals and other linear combinations, path by path: with the right joint uncertainty.
@@ -272,7 +237,7 @@ class Forecast:
                 weight that is no number.
             DataError: a weight is not finite.
         """
-        names, weights = weight_rows(groups, self.columns, "groups")
+        names, weights = weights_of(groups, self.columns, "groups")
         # a series that is not in a total may be NaN
         samples = combined(self.samples, weights).astype(self.samples.dtype)
         history = self.history
@@ -308,15 +273,9 @@ class Forecast:
         Warns:
             DataWarning: a total that is given does not hold any more, by rounding.
         """
-        low, high = self._bounds(lower, -np.inf), self._bounds(upper, np.inf)
-        whole = np.zeros(len(self.columns), bool)
-        if isinstance(integer, bool | np.bool_):
-            integer = self.columns if integer else []
-        integer = by_label(integer)
-        if isinstance(integer, Mapping):
-            integer = [column for column, wanted in integer.items() if wanted]
-        picks = listed(integer, self.columns)
-        whole[[self._position(column) for column in picks]] = True
+        low = bounds_of(lower, self.columns, -np.inf)
+        high = bounds_of(upper, self.columns, np.inf)
+        whole = marked(integer, self.columns)
         low, high = np.where(whole, np.ceil(low), low), np.where(whole, np.floor(high), high)
         for column, least, most in zip(self.columns, low, high, strict=True):
             if not least <= most:
@@ -326,19 +285,6 @@ class Forecast:
         if SCENARIO in self.info:
             self.info[SCENARIO].check_kept(samples, kept)
         return self.with_samples(kept)
-
-    def _bounds(
-        self, given: Number | Mapping[Any, Any] | pd.Series | None, default: float
-    ) -> np.ndarray:
-        """A bound for each series."""
-        given = by_label(given)
-        if not isinstance(given, Mapping):
-            bound = default if given is None else number("lower and upper", given)
-            return np.full(len(self.columns), bound)
-        bounds = np.full(len(self.columns), default)
-        for column, value in given.items():
-            bounds[self._position(column)] = number(f"the bound of {column!r}", value)
-        return bounds
 
     # -- beside what happened ----------------------------------------------------------------
 
@@ -352,28 +298,7 @@ class Forecast:
         Raises:
             DataError: the table lacks a series, or has no observation within the horizon.
         """
-        if isinstance(data, np.ndarray):
-            if data.shape != self.samples.shape[1:] or np.isnan(data).all():
-                raise DataError(
-                    f"the array has the shape {data.shape}, or holds no observation: give steps × "
-                    f"series, {self.samples.shape[1:]}, or a table with timestamps"
-                )
-            return data
-        data = flattened(data, self.names.columns)
-        freq, long = None, self.names.within(data)
-        if isinstance(data, pd.DataFrame | pd.Series):
-            freq = self.info.get("freq", self.start.freqstr)
-            data = data if long else without_others(data, self.columns)
-        reading = read(data, freq=freq, day_first=self.info.get("day_first"), **long)
-        (entry,) = reading.entries.values()
-        own = entry["info"]["columns"]
-        picks = [i for i, column in enumerate(own) if column in self.columns]
-        info = {**entry["info"], "columns": [own[i] for i in picks]}
-        if ("freq" in info) != ("freq" in self.info):  # one has periods: they count the same steps
-            stamped = {key: self.info[key] for key in ("freq", "phase") if key in self.info}
-            info = {k: v for k, v in info.items() if k not in ("freq", "phase")} | stamped
-        entry = {"start": entry["start"], "target": entry["target"][picks], "info": info}
-        return observed_at(aligned(entry, self.columns, self.name), self.stamps)
+        return actuals_of(self, data)
 
     def score(self, actuals: Any) -> dict[str, float]:
         """Scores of the paths; see :func:`timediff.scores.score_table`.

@@ -16,12 +16,14 @@ import safetensors.numpy
 import torch
 
 from timediff._calendars import calendar_of, named
-from timediff._frequency import period, stamps_of
+from timediff._frequency import period
+from timediff._stamps import stamps_of
+from timediff.device import best_device
 from timediff.errors import SavedModelError, TimediffError
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.histories import Entry
 from timediff.later import Kept
-from timediff.predictor import TimeGradPredictor, best_device
+from timediff.predictor import TimeGradPredictor
 from timediff.reading import Names
 from timediff.recalibration import Recalibration
 from timediff.saving import CONFIG, load, save

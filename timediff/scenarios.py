@@ -4,9 +4,8 @@ given = Given.from_frame(frame, entry, prediction_length=24)
 predictor.predict([entry], given=given)
 """
 
-import difflib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from timediff._arguments import combinations, weighted
-from timediff._frequency import stamps_of
-from timediff._tables import first_of, read_numbers
+from timediff._given_tables import read_given
 from timediff.errors import DataError, DataWarning, OptionError
-from timediff.network.scenario import Conditions, Scenarios
+from timediff.network.scenario import Conditions
 
 SCENARIO = "scenario"  # in a forecast's info, what was given of it
-LEAST_SHARE = 0.1  # of the paths that must be independent, or there is a warning
-FAR = 3.0  # deviations from which a scenario is far outside of the law
 TOLERANCE = 1e-4  # relative, within which two things that are given say the same
 
 
@@ -103,31 +98,7 @@ class Given:
             DataError: as said above; a column that is neither a series nor a total, a timestamp
                 that is not one of the horizon, or a value that is no finite number.
         """
-        info = entry.get("info") or {}
-        totals = combinations({} if totals is None else totals, "totals")
-        width, length = np.atleast_2d(np.asarray(entry["target"])).shape
-        columns = list(info.get("columns", range(width)))
-        twice = frame.columns[frame.columns.duplicated()]
-        if len(twice):
-            raise DataError(f"column {twice[0]!r} of what is given is there twice")
-        for name in totals:
-            if name in columns:
-                raise DataError(f"the total {name!r} has the name of a series: rename it")
-            if name not in frame.columns:
-                raise DataError(f"the total {name!r} has no column in the table of what is given")
-        for name in frame.columns:
-            if name not in columns and name not in totals:
-                raise DataError(f"column {name!r} is no series{_nearest(name, columns)}")
-        index = stamps_of(entry["start"] + length, prediction_length, info)
-        rows = _rows(frame, index)
-        table = {}
-        for i, name in enumerate(frame.columns):
-            table[name] = np.full(prediction_length, np.nan)
-            table[name][rows] = read_numbers(frame.iloc[:, i], name)
-        free = np.full(prediction_length, np.nan)
-        values = np.column_stack([table.get(name, free) for name in columns])
-        sums = [Total(_weights(w, columns, n), table[n], str(n)) for n, w in totals.items()]
-        return cls(values, sums, columns, index)
+        return cls(*read_given(frame, entry, prediction_length, totals))
 
     @property
     def is_free(self) -> bool:
@@ -299,96 +270,3 @@ class Given:
 
     def _time(self, j: int) -> str:
         return f"step {j} of the horizon" if self.index is None else str(self.index[j])
-
-
-def align(given: Any) -> Iterator[Given | None]:
-    """What is given of each entry, in their order: one for all, or a sequence of them.
-
-    Raises:
-        DataError: it is neither, or the sequence is too short.
-    """
-    if isinstance(given, Given):
-        while True:
-            yield given
-    if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
-        raise DataError(f"given is a {type(given).__name__}, not a Given or a list of them")
-    for i, one in enumerate(given):
-        if one is not None and not isinstance(one, Given):
-            raise DataError(f"given[{i}] is a {type(one).__name__}, not a Given or None")
-        yield one
-    raise DataError(f"given has {len(given)} elements, the dataset more: one for each entry")
-
-
-def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
-    """What a forecast says of its scenario, with a warning where it is not to be trusted.
-
-    Returns:
-        ``effective_paths``, ``distance`` (None if not known) and ``tempered_steps``, see
-        :class:`Scenarios`; and how many ``values`` and ``totals`` were given.
-    """
-    known = not np.isnan(drawn.distance)
-    few = drawn.effective < LEAST_SHARE * len(drawn.paths)
-    if few or (known and drawn.distance > FAR):
-        how = f", {drawn.distance:.1f} deviations from what it expects" if known else ""
-        warnings.warn(
-            f"what is given for {title} is far outside of what the model holds possible{how}: its "
-            f"{len(drawn.paths)} paths are worth {drawn.effective:.1f} independent ones. Give less "
-            "or something closer, or draw more paths",
-            DataWarning,
-            stacklevel=3,
-        )
-    return {
-        "effective_paths": drawn.effective,
-        "distance": drawn.distance if known else None,
-        "tempered_steps": drawn.tempered,
-        "values": int((~np.isnan(given.values)).sum()),
-        "totals": sum(int((~np.isnan(t.values)).sum()) for t in given.totals),
-    }
-
-
-def _rows(frame: pd.DataFrame, index: pd.DatetimeIndex) -> np.ndarray:
-    """Step of the horizon of each row."""
-    times = frame.index
-    if isinstance(times, pd.PeriodIndex):
-        times = times.to_timestamp()
-    if not isinstance(times, pd.DatetimeIndex):
-        raise DataError(f"the index of what is given holds {times.dtype}, not timestamps")
-    if (times.tz is None) != (index.tz is None):
-        has, lacks = ("the forecast", "it") if times.tz is None else ("it", "the forecast")
-        raise DataError(
-            f"the index of what is given does not fit: {has} has a time zone, {lacks} has none; "
-            "use tz_localize"
-        )
-    rows = index.get_indexer(times)
-    if (rows < 0).any():
-        bad = rows < 0
-        label = frame.iloc[int(bad.argmax())].first_valid_index()
-        where = f"column {label!r}" if label is not None else "a row"
-        raise DataError(
-            f"{where} at {first_of(bad, frame.index)} is not within the horizon, which has steps "
-            f"from {index[0]} to {index[-1]}"
-        )
-    if len(np.unique(rows)) < len(rows):
-        twice = times.duplicated()
-        raise DataError(f"timestamp {first_of(twice, frame.index)} of what is given is there twice")
-    return rows
-
-
-def _weights(weights: Any, columns: list[Any], name: Any) -> np.ndarray:
-    """Weights of all series."""
-    if isinstance(weights, np.ndarray):
-        return weights
-    result = np.zeros(len(columns))
-    for column, weight in weighted(f"total {name!r}", weights, columns).items():
-        if column not in columns:
-            raise DataError(f"{column!r} in total {name!r} is no series{_nearest(column, columns)}")
-        result[columns.index(column)] = weight
-    return result
-
-
-def _nearest(name: Any, columns: list[Any]) -> str:
-    close = difflib.get_close_matches(str(name), list(map(str, columns)), n=3)
-    if close:
-        return f": did you mean {' or '.join(map(repr, close))}?"
-    some = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
-    return f": the series are {some}"

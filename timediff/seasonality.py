@@ -9,7 +9,8 @@ import pandas as pd
 from pandas.tseries.offsets import Tick
 
 from timediff._calendars import Rhythm, calendar_of, named
-from timediff._frequency import clock, period, period_alias
+from timediff._frequency import period, period_alias
+from timediff._stamps import clock
 from timediff.errors import OptionError
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,9 @@ except ImportError as error:
 
 from timediff._arguments import whole
 from timediff._calendars import named
-from timediff._frequency import infer, offset_of, text_of, timestamps
+from timediff._frequency import offset_of, text_of
+from timediff._inferred import infer
+from timediff._stamps import timestamps
 from timediff.errors import DataError, OptionError
 from timediff.forecaster import Forecaster
 from timediff.results import Forecast

@@ -15,7 +15,8 @@ except ImportError as error:
     raise ImportError("this adapter needs sktime: pip install 'timediff[sktime]'") from error
 
 from timediff._calendars import calendar_of
-from timediff._frequency import frequency, stamps_of, text_of
+from timediff._frequency import frequency, text_of
+from timediff._stamps import stamps_of
 from timediff.errors import DataError, OptionError
 from timediff.features import KNOWN
 from timediff.forecaster import Forecaster

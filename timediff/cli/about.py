@@ -133,7 +133,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     import json
 
     from timediff._calendars import named
-    from timediff._frequency import stamps_of
+    from timediff._stamps import stamps_of
 
     forecaster = load_model(path, "cpu")
     network, columns = forecaster.predictor.network, forecaster.columns

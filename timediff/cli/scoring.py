@@ -49,7 +49,7 @@ def score(
     the coverage of the intervals they make. ACTUALS may have more time than the forecast. A
     forecast of several groups gives a row for each; ACTUALS has the column of groups, too.
     """
-    from timediff.reading import by_group
+    from timediff._any_table import by_group
 
     if forecast == actuals == "-":
         raise typer.BadParameter("stdin holds one table only", param_hint="ACTUALS")

@@ -148,7 +148,7 @@ def _with_times(
     """Text that is timestamps as timestamps; a first column without a name as the index."""
     import pandas as pd
 
-    from timediff.reading import TIME_NAMES
+    from timediff._any_table import TIME_NAMES
 
     if isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
         return frame
@@ -246,7 +246,7 @@ def part_of(table: "pd.DataFrame | None", column: str | None, key: Any) -> "pd.D
     Raises:
         DataError: it has none of this group.
     """
-    from timediff.reading import by_group
+    from timediff._any_table import by_group
 
     parts = by_group(table, column)
     if not isinstance(parts, dict):
