@@ -27,6 +27,7 @@ from timediff import (
 )
 from timediff._chain import record
 from timediff._frequency import period, text_of
+from timediff._manifest import anchor, manifest_of
 from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
 from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
@@ -132,7 +133,7 @@ def features_of(spec: WindowSpec, length: int, dim: int = 3) -> tuple[dict, dict
 def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
     """A runner of a model whose networks were not exported: for windows and chains."""
     made = runner.Runner.__new__(runner.Runner)
-    made.manifest = json.loads(json.dumps(export._manifest(predictor, "onnx")))
+    made.manifest = json.loads(json.dumps(manifest_of(predictor, "onnx")))
     made.dim, made.horizon = predictor.network.target_dim, predictor.spec.prediction_length
     made.context, made.first = predictor.spec.context_length, -predictor.spec.first
     return made
@@ -166,7 +167,7 @@ def test_the_calendar_is_the_predictors(freq):
     rule = {
         "kind": steps_of(freq)[0],
         "multiple": steps_of(freq)[1],
-        "anchor": export._anchor(freq),
+        "anchor": anchor(freq),
         "fields": calendar_periods(freq, yearly),
     }
     ours = calendar(start, 800 if freq != "Y" else 20, freq, yearly)
