@@ -24,6 +24,7 @@ from timediff import (
     export,
     runner,
     runner_parts,
+    runner_steps,
 )
 from timediff._chain import record
 from timediff._frequency import period, text_of
@@ -217,11 +218,10 @@ def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
         x, k = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["k"])
         return [Half().denoise(x, k, torch.from_numpy(inputs["condition"])).numpy()]
 
-    made = runner.Runner.__new__(runner.Runner)
-    made.manifest = {"chain": chain}
-    made.graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
-    made.graphs |= {"denoiser": denoise, "variance": denoise}
-    theirs = made._chain(h, iter(noise).__next__, mean, variance)
+    graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
+    graphs |= {"denoiser": denoise, "variance": denoise}
+    steps = runner_steps.Steps({"chain": chain}, graphs)
+    theirs = steps.chain(h, iter(noise).__next__, mean, variance)
     draws = map(torch.from_numpy, noise)
     start = Start(torch.from_numpy(mean), torch.from_numpy(variance))
     ours = built.sample(model, torch.from_numpy(h), draws.__next__, start)
@@ -565,7 +565,7 @@ def test_features_that_do_not_fit_are_errors():
 
 
 def test_other_paths_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "LIMIT", 0.1)
+    monkeypatch.setattr(runner._residuals, "LIMIT", 0.1)
     with pytest.raises(TimediffError, match="part that the runner does not know"):
         export.export_programs(random_predictor(), tmp_path / "model")
     assert not list(tmp_path.iterdir())
