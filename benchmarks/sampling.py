@@ -229,7 +229,7 @@ class Run:
         with (
             FlopCounterMode(display=False) as counter,
             Moved() as moved,
-            mock.patch("timediff.network.base.recorded", walk),  # a replay hides operations
+            mock.patch("timediff.network.blocks.recorded", walk),  # a replay hides operations
         ):
             self.counted()
         return self.times * counter.get_total_flops(), self.times * moved.bytes

@@ -10,7 +10,7 @@ import torch
 from benchmarks.ablation import RESULTS, overview
 from docs import hooks
 from tests.test_readme import CUT, ROOT, blocks
-from timediff import scores, training
+from timediff import fitting, scores
 from timediff.options import PRESETS
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -29,8 +29,8 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page.name == "cookbook.md":
         monkeypatch.setitem(PRESETS, "fast", {**PRESETS["fast"], **CUT})
-        monkeypatch.setattr(training, "POOL_ROWS", 20_000)
-        monkeypatch.setattr(training, "FACTOR_ROWS", 20_000)
+        monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
+        monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
     torch.manual_seed(0)
     scope: dict = {}
     for block in blocks(page.read_text()):

@@ -24,9 +24,11 @@ from timediff import (
     export,
     runner,
     runner_parts,
+    runner_steps,
 )
 from timediff._chain import record
 from timediff._frequency import period, text_of
+from timediff._manifest import anchor, manifest_of
 from timediff.diffusion import PARAMETERIZATIONS, SAMPLERS, ConditionalDiffusion, Denoiser
 from timediff.diffusion.denoisers import MLP, LearnedVariance
 from timediff.diffusion.noise import PathNoise
@@ -132,7 +134,7 @@ def features_of(spec: WindowSpec, length: int, dim: int = 3) -> tuple[dict, dict
 def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
     """A runner of a model whose networks were not exported: for windows and chains."""
     made = runner.Runner.__new__(runner.Runner)
-    made.manifest = json.loads(json.dumps(export._manifest(predictor, "onnx")))
+    made.manifest = json.loads(json.dumps(manifest_of(predictor, "onnx")))
     made.dim, made.horizon = predictor.network.target_dim, predictor.spec.prediction_length
     made.context, made.first = predictor.spec.context_length, -predictor.spec.first
     return made
@@ -166,7 +168,7 @@ def test_the_calendar_is_the_predictors(freq):
     rule = {
         "kind": steps_of(freq)[0],
         "multiple": steps_of(freq)[1],
-        "anchor": export._anchor(freq),
+        "anchor": anchor(freq),
         "fields": calendar_periods(freq, yearly),
     }
     ours = calendar(start, 800 if freq != "Y" else 20, freq, yearly)
@@ -216,11 +218,10 @@ def test_a_chain_is_a_list_of_sums(sampler, options, parameterization):
         x, k = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["k"])
         return [Half().denoise(x, k, torch.from_numpy(inputs["condition"])).numpy()]
 
-    made = runner.Runner.__new__(runner.Runner)
-    made.manifest = {"chain": chain}
-    made.graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
-    made.graphs |= {"denoiser": denoise, "variance": denoise}
-    theirs = made._chain(h, iter(noise).__next__, mean, variance)
+    graphs = {"condition": lambda inputs: [inputs["h"]] * 2}
+    graphs |= {"denoiser": denoise, "variance": denoise}
+    steps = runner_steps.Steps({"chain": chain}, graphs)
+    theirs = steps.chain(h, iter(noise).__next__, mean, variance)
     draws = map(torch.from_numpy, noise)
     start = Start(torch.from_numpy(mean), torch.from_numpy(variance))
     ours = built.sample(model, torch.from_numpy(h), draws.__next__, start)
@@ -566,7 +567,7 @@ def test_features_that_do_not_fit_are_errors():
 
 
 def test_other_paths_are_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "LIMIT", 0.1)
+    monkeypatch.setattr(runner._residuals, "LIMIT", 0.1)
     with pytest.raises(TimediffError, match="part that the runner does not know"):
         export.export_programs(random_predictor(), tmp_path / "model")
     assert not list(tmp_path.iterdir())

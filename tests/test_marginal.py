@@ -8,10 +8,10 @@ import torch
 from tests.conftest import quick_estimator
 from timediff import TimeGradPredictor
 from timediff.diffusion.mixture import MarginalLaw
+from timediff.fitting import Fitting
 from timediff.network import ResidualNetwork
 from timediff.options import Options
 from timediff.splits import window_spec
-from timediff.training import Training
 from timediff.windows import build_network
 
 P, D, T = 6, 5, 1200
@@ -114,7 +114,7 @@ def test_it_stays_as_it_is_where_training_goes_on():
 def test_the_law_is_that_of_the_run_that_is_kept(monkeypatch):
     """Another run may find that the normal law says more; if it loses, the refit forgets that."""
     data, verdicts = entry("skewed"), []
-    fit = Training._fit_marginal
+    fit = Fitting._fit_marginal
 
     def fit_marginal(self, network, pool, held):
         fit(self, network, pool, held)
@@ -122,7 +122,7 @@ def test_the_law_is_that_of_the_run_that_is_kept(monkeypatch):
             self.normal = len(verdicts) > 0
         verdicts.append(self.normal)
 
-    monkeypatch.setattr(Training, "_fit_marginal", fit_marginal)
+    monkeypatch.setattr(Fitting, "_fit_marginal", fit_marginal)
     energies = iter([1.0, 2.0])
     monkeypatch.setattr("timediff.training.path_energy", lambda *_: next(energies))
     monkeypatch.setattr("timediff.network.factors.CommonFactors.any", True)

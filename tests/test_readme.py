@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.report import summary
-from timediff import training
+from timediff import fitting
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
@@ -22,8 +22,8 @@ def blocks(text: str) -> list[str]:
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
     monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **CUT})
-    monkeypatch.setattr(training, "POOL_ROWS", 20_000)
-    monkeypatch.setattr(training, "FACTOR_ROWS", 20_000)
+    monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
+    monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())
     assert len(code) >= 3

@@ -8,7 +8,7 @@ import torch
 from tests.conftest import quick_estimator
 from tests.network.test_timegrad import make
 from timediff import TimeGradPredictor, spread
-from timediff.training import Training
+from timediff.stages import Stages
 from timediff.validation import Source
 
 P, D = 6, 5
@@ -67,8 +67,8 @@ def test_it_can_be_left_out():
 def test_it_is_kept_where_all_is_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr("timediff.training.held_out_spread", lambda *_: 1.5)
     runs = []
-    stage = Training.stage
-    monkeypatch.setattr(Training, "stage", lambda *a, **k: (runs.append(a), stage(*a, **k))[1])
+    run = Stages.run
+    monkeypatch.setattr(Stages, "run", lambda *a, **k: (runs.append(a), run(*a, **k))[1])
     predictor = trained(noise(), refit=0.01)
     assert len(runs) > 3  # of the diffusion one more
     assert drawn(predictor) == 1.5

@@ -14,6 +14,7 @@ from timediff.network import Dynamics, Encoder, LevelNetwork, ResidualNetwork, R
 from timediff.network.batch import RowFeatures, Static
 from timediff.network.dynamics import ORDER
 from timediff.network.features import StaticFeatures
+from timediff.network.prior_loss import mean_of
 from timediff.seasonality import num_calendar
 from timediff.windows import WindowSpec
 
@@ -89,7 +90,7 @@ class Prior(nn.Module):
             own = {name: part(FEATURES[name], getattr(features, name)) for name in FEATURES}
             features = RowFeatures(static=static, **own)
         parts = Rows(features=features, **given)
-        return ResidualNetwork._mean([member(parts) for member in self.priors])
+        return mean_of([member(parts) for member in self.priors])
 
 
 class Embed(nn.Module):

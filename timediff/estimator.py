@@ -192,7 +192,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             columns=(panels[0].info or {}).get("columns"),
             # on the kind of device that it was trained on
             device=best_device(trainer.strategy.root_device),
-            curves=pd.DataFrame(training.curves.rows),
+            curves=pd.DataFrame(training.stages.curves.rows),
         )
         return TrainOutput(Identity(), module, trainer, predictor)
 

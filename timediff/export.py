@@ -4,30 +4,21 @@ The folder holds the networks, the constants, a manifest, and a runner of a few 
 needs numpy and onnxruntime alone; see ``docs/export.md``.
 """
 
-import contextlib
 import copy
 import importlib.util
-import inspect
 import json
-import logging
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
-import pandas as pd
 import torch
 
-import timediff
 from timediff import runner
-from timediff._calendars import calendar_of
-from timediff._chain import record
-from timediff._frequency import period, period_alias
+from timediff._export_check import check
 from timediff._graphs import (
     Graph,
     level_graphs,
@@ -35,22 +26,17 @@ from timediff._graphs import (
     named_static,
     residual_graphs,
     shared_graphs,
-    state_shape,
 )
-from timediff.errors import OptionError, SavedModelError, TimediffError
-from timediff.feature_spec import Numbers
-from timediff.features import ATTRIBUTES, CATEGORY
+from timediff._manifest import constants_of, manifest_of
+from timediff._tracing import tracing, write_onnx, write_program
+from timediff.errors import OptionError, SavedModelError
 from timediff.forecaster import Forecaster
-from timediff.frames import from_wide
 from timediff.network import Batch, LevelNetwork, ResidualNetwork, TimeGradNetwork
 from timediff.predictor import TimeGradPredictor
 from timediff.reading import Features
-from timediff.saving import encode
-from timediff.seasonality import calendar_periods, steps_of
 from timediff.windows import WindowSpec
 
 MANIFEST, CONSTANTS = "manifest.json", "constants.npz"
-TOLERANCE = 1e-4  # of the paths of the check, in deviations of the series
 OF_SERIES = ("unit", "change", "deviation", "real", "category")  # the same for all blocks
 Model = Forecaster | TimeGradPredictor
 Writer = Callable[[Graph, Path], None]
@@ -83,7 +69,7 @@ def export_onnx(model: Model, folder: str | Path, *, overwrite: bool = False) ->
             f"export_onnx needs {', '.join(missing)}: pip install 'timediff[export]', or "
             "pip install onnx onnxscript onnxruntime"
         )
-    return _export(model, Path(folder), overwrite, "onnx", _write_onnx)
+    return _export(model, Path(folder), overwrite, "onnx", write_onnx)
 
 
 def export_programs(model: Model, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -91,7 +77,7 @@ def export_programs(model: Model, folder: str | Path, *, overwrite: bool = False
 
     As :func:`export_onnx` in everything else: the same folder, the same runner.
     """
-    return _export(model, Path(folder), overwrite, "pt2", _write_program)
+    return _export(model, Path(folder), overwrite, "pt2", write_program)
 
 
 def windows(
@@ -166,7 +152,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
         predictor.columns,
         "cpu",
     )
-    manifest = _manifest(plain, runtime)
+    manifest = manifest_of(plain, runtime)
     learned = any(kind == "learned" for kind, *_ in manifest["chain"]["program"])
     graphs = _graphs(plain.network, plain.spec, learned)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -177,12 +163,12 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
         for name, graph in graphs.items():
             file = f"{name}.{runtime}"
             try:
-                with _tracing(), torch.no_grad():
+                with tracing(), torch.no_grad():
                     write(graph, new / file)
             except Exception as error:  # torch has no common class for what it cannot trace
                 raise OptionError(f"the {name} cannot be exported: {error}") from error
             manifest["graphs"][name] = {"file": file, "inputs": list(graph.inputs)}
-        constants = _constants(plain.network)
+        constants = constants_of(plain.network)
         if isinstance(model, Forecaster) and model.recalibration is not None:
             table = model.recalibration.table()
             constants |= {f"widths_{name}": part for name, part in table.items()}
@@ -190,7 +176,7 @@ def _export(model: Model, folder: Path, overwrite: bool, runtime: str, write: Wr
         for name in ("runner", *runner.BESIDE):
             shutil.copyfile(Path(__file__).with_name(f"{name}.py"), new / f"{name}.py")
         _write(manifest, new)
-        manifest["difference"] = _check(plain, new)
+        manifest["difference"] = check(plain, new)
         _write(manifest, new)
         if folder.exists():
             os.replace(folder, old)
@@ -207,206 +193,5 @@ def _graphs(network: TimeGradNetwork, spec: WindowSpec, learned: bool) -> dict[s
     raise OptionError(f"a {type(network).__name__} cannot be exported")
 
 
-def _manifest(predictor: TimeGradPredictor, runtime: str) -> dict[str, Any]:
-    """Everything that the runner needs to know and that is no array."""
-    network, spec = predictor.network, predictor.spec
-    names = (
-        "season",
-        "lags",
-        "scaling",
-        "scale_window",
-        "lookback",
-        "seasonal",
-        "profiles",
-        "level",
-    )
-    calendar = calendar_of(spec.freq)
-    unit, multiple = steps_of(spec.freq) if calendar is None else ("times", calendar.offset.n)
-    is_residual = isinstance(network, ResidualNetwork)
-    return {
-        "format": runner.FORMAT,
-        "timediff": timediff.__version__,
-        "torch": torch.__version__,
-        "runtime": runtime,
-        "network": "residual" if is_residual else "level",
-        "columns": None if predictor.columns is None else encode(predictor.columns),
-        "freq": spec.freq,
-        "target_dim": network.target_dim,
-        "prediction_length": spec.prediction_length,
-        "context_length": spec.context_length,
-        "window": {
-            **{name: getattr(spec, name) for name in names},
-            "pad": spec.pad,
-            "reach": spec.reach,
-            "before": spec.before,
-            "feature_steps": spec.feature_steps,
-        },
-        "features": spec.features.to_json(),
-        "calendar": {
-            "kind": unit,
-            "multiple": multiple,
-            "anchor": _anchor(period_alias(spec.freq)),
-            "fields": calendar_periods(spec.freq, spec.yearly),
-        },
-        "state": {
-            "number": 1 + isinstance(network.encoder.rnn, torch.nn.LSTM),
-            "shape": state_shape(network),
-        },
-        "start": network.options.start,
-        "finish": is_residual and network.options.bound_samples,
-        "chain": record(network.sampler, network.diffusion),
-    }
-
-
-def _anchor(alias: str) -> int | None:
-    """Of a weekly frequency its last day, 0 for Monday; of a quarterly one its last month."""
-    name = alias.rpartition("-")[2] if "-" in alias else ""
-    days = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
-    if name in days:
-        return days.index(name)
-    months = [f"{pd.Timestamp(2000, month, 1):%b}".upper() for month in range(1, 13)]
-    return months.index(name) + 1 if name in months else None
-
-
-def _constants(network: TimeGradNetwork) -> dict[str, np.ndarray]:
-    tensors: dict[str, torch.Tensor | None] = {
-        name: getattr(network, name) for name in ("low", "high", "floor", "whole")
-    }
-    if isinstance(network, ResidualNetwork):
-        tensors |= {"position": network.position, "phi": network.dynamics.phi}
-        tensors |= {"rho": network.dynamics.rho, **dict(network.whitening.named_buffers())}
-        factors = dict(network.factors.named_buffers())
-        tensors |= {"factor_mean": factors.pop("mean"), **factors}
-    else:
-        empty = torch.zeros(0)
-        tensors["embedding"] = getattr(network, "embedding", None)
-        tensors["embedding"] = empty if tensors["embedding"] is None else tensors["embedding"]
-    return {n: t.detach().cpu().numpy() for n, t in tensors.items() if t is not None}
-
-
-def _check(predictor: TimeGradPredictor, folder: Path) -> float:
-    """The largest difference of paths, in deviations of the series, on random walks with a gap."""
-    spec, network = predictor.spec, predictor.network
-    length = spec.reach + 3 * spec.prediction_length
-    values = np.random.default_rng(0).standard_normal((length, network.target_dim))
-    values = (values + values.cumsum(0) / length**0.5).astype(np.float32)
-    values[-3:-1, 0] = np.nan
-    features = _random_features(spec, *values.shape)
-    entry, start = _entry(values, spec)
-    fields = _fields(features, spec)
-    fields["info"] |= entry.get("info", {})
-    (forecast,) = predictor.predict([entry | fields], 4, seed=0)
-    ours = forecast.samples
-    theirs = runner.Runner(folder).predict(values, start, 4, seed=0, calibrated=False, **features)
-    scale = np.nanstd(values, axis=0)
-    difference = float(np.abs((ours - theirs) / scale).max())
-    if not difference < TOLERANCE:
-        raise TimediffError(
-            f"the exported model draws paths that differ by {difference:.2g} deviations: it has a "
-            "part that the runner does not know"
-        )
-    return difference
-
-
-def _entry(values: np.ndarray, spec: WindowSpec) -> tuple[dict[str, Any], Any]:
-    """An entry with these values, and its start as the runner takes it."""
-    calendar = calendar_of(spec.freq)
-    if calendar is None:
-        start = period("2024-01-01", period_alias(spec.freq))
-        return {"start": start, "target": values.T}, start.start_time
-    steps = len(values) + spec.prediction_length
-    times = pd.date_range("2000-01-01", periods=steps, freq=calendar.offset)
-    (entry,) = from_wide(pd.DataFrame(values, times[: len(values)]), freq=spec.freq)
-    info = {name: part for name, part in entry["info"].items() if name != "columns"}
-    return entry | {"info": info}, times.to_numpy()
-
-
-def _random_features(spec: WindowSpec, length: int, dim: int) -> dict[str, Any]:
-    """Features for the runner, some of the past missing."""
-    rng, f, found = np.random.default_rng(1), spec.features, {}
-    steps = {"known": (length + spec.prediction_length,), "past": (length,), "real": ()}
-    for kind, before in steps.items():
-        field: Numbers = getattr(f, kind)
-        if field.size:
-            x = rng.standard_normal((*before, dim if field.own else 1, field.size))
-            x = x * np.array(field.scale) + np.array(field.loc)
-            x[: length // 3 if before else 0, 0] = np.nan
-            found[kind] = x if field.own else x[..., 0, :]
-    if f.category.size:
-        rows = range(dim if f.category.own else 1)
-        labels = [
-            [known[int(rng.integers(len(known)))] for known in f.category.labels] for _ in rows
-        ]
-        found["category"] = np.array(labels, dtype=object)[... if f.category.own else 0]
-    return found
-
-
-def _fields(features: dict[str, Any], spec: WindowSpec) -> dict[str, Any]:
-    """The same as fields of an entry."""
-    names = {kind: name for name, kind in ATTRIBUTES.items()}
-    given = {names[kind]: x.T for kind, x in features.items()}
-    labels = spec.features.category.labels
-    if CATEGORY in given:
-        codes = zip(given[CATEGORY], labels, strict=True)
-        given[CATEGORY] = np.array([np.vectorize(known.index)(row) for row, known in codes])
-    return {**given, "info": {"features": {"categories": labels}}}
-
-
 def _write(manifest: dict[str, Any], folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-
-
-def _write_onnx(graph: Graph, file: Path) -> None:
-    program = torch.onnx.export(
-        graph.module.eval(),
-        tuple(graph.inputs.values()),
-        input_names=list(graph.inputs),
-        output_names=graph.outputs,
-        dynamic_shapes=_shapes(graph),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
-    program.save(file)
-
-
-def _write_program(graph: Graph, file: Path) -> None:
-    program = torch.export.export(
-        graph.module.eval(),
-        tuple(graph.inputs.values()),
-        dynamic_shapes=_shapes(graph),
-        strict=False,
-    )
-    torch.export.save(program, file)
-
-
-def _shapes(graph: Graph) -> Any:
-    """The axes of any length, as the signature of the module nests them."""
-    names = {name for axes in graph.axes.values() for name in axes.values()}
-    lengths = {name: torch.export.Dim(name, min=1) for name in sorted(names)}
-    parts = [{i: lengths[n] for i, n in graph.axes[name].items()} for name in graph.inputs]
-    kinds = [p.kind for p in inspect.signature(graph.module.forward).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        return tuple(parts)
-    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-    return (*parts[:named], tuple(parts[named:]))
-
-
-@contextlib.contextmanager
-def _tracing() -> Iterator[None]:
-    """Without what the exporter says to its developers; how it was set before is set again.
-
-    Nor are shapes checked meanwhile, where the tests do so: to compare the length of an axis with
-    a number would make it that number for good.
-    """
-    logger, config = logging.getLogger("torch.onnx"), jaxtyping.config
-    level, disabled = logger.level, config.jaxtyping_disable
-    try:
-        logger.setLevel(logging.ERROR)
-        config.update("jaxtyping_disable", True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-        config.update("jaxtyping_disable", disabled)

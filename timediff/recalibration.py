@@ -10,6 +10,7 @@ import torch
 from timediff._arguments import number, whole
 from timediff._by_series import weights_of
 from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
+from timediff._past_windows import MARK, always_whole, never_negative, past_windows
 from timediff.backtest import Backtest
 from timediff.errors import DataError, OptionError
 from timediff.forecast_group import ForecastGroup
@@ -21,7 +22,6 @@ from timediff.types import Number
 from timediff.widths import combined, mapped
 
 LEVELS = (20, 50, 80, 90, 95)
-MARK = "recalibrated"
 OPTIONS = ("pooling", "step_groups", "exchangeable", "latest", "rate")
 ARRAYS = ("ratios", "drift", "positive", "whole")
 TOTALS = "totals."
@@ -105,7 +105,7 @@ class Recalibration:
         rate: Number = 0,
         totals: Mapping[Any, Any] | pd.DataFrame | None = None,
     ):
-        samples, observed, self.columns = _windows(forecasts, actuals)
+        samples, observed, self.columns = past_windows(forecasts, actuals)
         if exchangeable not in EXCHANGEABLE:
             raise OptionError(f"exchangeable is one of {EXCHANGEABLE}, not {exchangeable!r}")
         if not number("pooling", pooling) >= 0 or not number("rate", rate) >= 0:
@@ -119,7 +119,8 @@ class Recalibration:
         self.latest, self.rate = latest, rate
         self.levels = usable(LEVELS, levels, observed, exchangeable)
         self.ratios = ratios(samples, observed, self._shares)
-        self.positive, self.whole = _positive(samples, observed), _whole(samples, observed)
+        self.positive = never_negative(samples, observed)
+        self.whole = always_whole(samples, observed)
         self.drift = np.zeros(len(self.levels))
         self._known: tuple[np.ndarray, np.ndarray] | None = (samples, observed)
         self.saved_coverage: pd.DataFrame | None = None
@@ -329,8 +330,8 @@ class Recalibration:
         # a level of which nothing is known stays
         self.drift += self.rate * np.where(known.any((1, 2)), outside - (1 - self._shares), 0)
         self.ratios = np.concatenate([self.ratios, new])[keep:]
-        self.positive = self.positive & _positive(samples, observed)
-        self.whole = self.whole & _whole(samples, observed)
+        self.positive = self.positive & never_negative(samples, observed)
+        self.whole = self.whole & always_whole(samples, observed)
         if self.totals is not None:
             assert self.weights is not None
             sums = combined(observed, self.weights)
@@ -386,52 +387,3 @@ class Recalibration:
             own = {k.removeprefix(TOTALS): v for k, v in arrays.items() if k.startswith(TOTALS)}
             new.totals = cls.from_state(description["totals"], own)
         return new
-
-
-def _positive(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Which series are 0 or more, in all paths and observations."""
-    return ~_any_series(samples < 0) & ~_any_series(observed < 0)
-
-
-def _whole(samples: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Which series are whole numbers."""
-    known = np.nan_to_num(observed)
-    return ~_any_series(samples != samples.round()) & ~_any_series(known != known.round())
-
-
-def _any_series(where: np.ndarray) -> np.ndarray:
-    return np.asarray(where.reshape(-1, where.shape[-1]).any(0))
-
-
-def _windows(
-    forecasts: Any, actuals: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, list[Any] | None]:
-    """Paths ``(W, S, P, D)``, observations ``(W, P, D)`` and the names of the series."""
-    columns = None
-    if isinstance(forecasts, Backtest):
-        actuals, forecasts = forecasts.actuals, forecasts.forecasts
-    if not isinstance(forecasts, np.ndarray):
-        parts = list(forecasts)
-        if not parts or not all(isinstance(part, Forecast) for part in parts):
-            raise DataError("forecasts: give a backtest, a list of forecasts, or an array of paths")
-        if any(part.info.get(MARK) for part in parts):
-            raise DataError("the forecasts are recalibrated already: give them as they were drawn")
-        columns = parts[0].columns
-        for part in parts:
-            if part.columns != columns or part.samples.shape != parts[0].samples.shape:
-                raise DataError(f"the forecasts differ: {part!r} is not like {parts[0]!r}")
-        forecasts = np.stack([part.samples for part in parts])
-    if actuals is None:
-        raise DataError("actuals: give what was observed, windows × steps × series")
-    observed = np.asarray(actuals, dtype=np.float64)
-    w, *rest = forecasts.shape
-    if forecasts.ndim != 4 or observed.shape != (w, *rest[1:]):
-        raise DataError(
-            f"paths of the shape {forecasts.shape} and observations of {observed.shape}: they "
-            "must be windows × paths × steps × series and windows × steps × series"
-        )
-    # of a series that had no observation, neither is there; nothing is learned of it then
-    forecasts = np.where(np.isnan(forecasts) & np.isnan(observed[:, None]), 0.0, forecasts)
-    if not np.isfinite(forecasts).all() or not np.isfinite(observed).any():
-        raise DataError("a path is not finite, or nothing at all was observed")
-    return forecasts, observed, columns

@@ -18,9 +18,16 @@ import numpy as np
 
 FORMAT = 5  # of the manifest
 # files that lie beside this one
-BESIDE = ("runner_graphs", "runner_parts", "runner_features", "history", "widths")
-LIMIT = 10.0  # standardised residuals are cut off here
-MOST_ITERATIONS = 100  # in which missing innovations are found
+BESIDE = (
+    "runner_graphs",
+    "runner_parts",
+    "runner_features",
+    "runner_steps",
+    "runner_residuals",
+    "runner_levels",
+    "history",
+    "widths",
+)
 POSITIONS = 2**16  # paths × series drawn at a time
 
 Arrays = dict[str, np.ndarray]
@@ -60,6 +67,12 @@ class Runner:
             name: load(self.folder / graph["file"], graph["inputs"], options)
             for name, graph in m["graphs"].items()
         }
+        steps = _steps.Steps(m, self.graphs)
+        self.network: Any = (
+            _residuals.Residuals(m, self.constants, steps, _features.soften)
+            if self.is_residual
+            else _levels.Levels(m, self.constants, steps)
+        )
 
     def predict(
         self,
@@ -125,8 +138,7 @@ class Runner:
         if calibrated and not self.widths:
             raise ValueError("the forecaster was not calibrated: calibrate() it, then export it")
         own = int(np.random.SeedSequence([seed, position]).generate_state(1, np.uint64)[0] >> 1)
-        past = self._read_residuals(window) if self.is_residual else self._read_levels(window)
-        draw = self._draw_residuals if self.is_residual else self._draw_levels
+        past = self.network.read(window)
         size, parts = max(1, POSITIONS // self.dim), []
         for first in range(0, num_samples, size):
             paths = np.arange(first, min(first + size, num_samples))
@@ -134,7 +146,7 @@ class Runner:
             if noise is not None:
                 calls = iter(noise[paths].swapaxes(0, 1).astype(np.float32))
                 source = calls.__next__
-            parts.append(draw(past, len(paths), source))
+            parts.append(self.network.draw(past, len(paths), source))
         paths, shift = self._finish(np.concatenate(parts), window), window["shift"]
         kind = np.float64 if np.nan_to_num(shift).any() else paths.dtype
         paths = paths + shift.astype(kind) if np.any(shift != 0) else paths
@@ -249,252 +261,6 @@ class Runner:
             **_features.pasts(features, origin, m, self.dim, p),
         }
 
-    # -- a prior, and the diffusion of what it leaves open -------------------------------------
-
-    def _read_residuals(self, window: Arrays) -> Arrays:
-        """Location, scale, innovations before the horizon, and what the dynamics need of it."""
-        c, d, p = self.context, self.dim, self.horizon
-        blocks = self.first // p + 1
-
-        def flat(x: np.ndarray) -> np.ndarray:
-            return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
-
-        def by_row(x: np.ndarray) -> np.ndarray:
-            """``[c, d]`` as rows of one horizon."""
-            return flat(x.reshape(-1, p, d).swapaxes(1, 2))
-
-        def by_window(x: np.ndarray) -> np.ndarray:
-            return flat(x.reshape(-1, d, p).swapaxes(1, 2))
-
-        stamps = window["calendar"][:, : 2 * len(self.manifest["calendar"]["fields"])]
-        stamps = stamps.reshape(blocks, p, stamps.shape[1]).repeat(d, axis=0)
-        series = np.tile(np.arange(d), blocks)
-        names = {"unit": "unit", "change": "change", "scale": "deviation"}
-        rows = {name: flat(window[name]) for name in ("recent", "seasonal", "profile")}
-        rows |= {name: flat(window[name]) for name in _features.PASTS if name in window}
-        if "known_horizon" in rows:
-            stamps = np.concatenate([stamps, _features.soften(rows["known_horizon"])], axis=-1)
-        rows |= {name: np.tile(window[own], blocks) for name, own in names.items()}
-        for name in ("real", "category"):
-            if name in window:
-                rows[name] = np.tile(window[name], (blocks, 1))
-        rows |= {"past": window["past"].ravel(), "calendar": stamps, "series": series}
-        loc, scale = self.graphs["prior"](rows)
-        (contexts,) = self.graphs["context"]({"series": series, "calendar": stamps})
-        observed, target = by_row(window["observed"][:-p]), by_row(window["target"][:-p])
-        z = self._residual(target, observed, loc[:-d], scale[:-d])
-        if self.first > c:  # common factors
-            standing = _parts.standing(rows, self.manifest["window"]["level"])
-            loc, scale = self._shifted(z, observed, standing[d:], loc, scale)
-            z = self._residual(target, observed, loc[:-d], scale[:-d])
-        within = slice(len(loc) - (c // p + 1) * d, -d)  # the rows of the context
-        z, observed = z[within.start :], observed[within.start :]
-        rows = {"z": z, "seen": observed, "context_rows": contexts[within]}
-        mu, sigma = self.graphs["filter"]({k: v.astype("f4") for k, v in rows.items()})
-        e = by_window(np.where(observed, (z - mu) / sigma, 0.0).astype("f4"))
-        seen = window["observed"][-p - c : -p]
-        whole = self._complete(e, seen) / self.constants["deviation"]
-        w = self._times(whole, -0.5).astype("f4")
-        before = np.concatenate([np.zeros_like(w[:1]), w[:-1]])
-        position = np.tile(self.constants["position"], (c // p, 1))
-        u = np.concatenate([window["calendar"][-p - c : -p], before, position], axis=1)
-        state = self._read(u)
-        return {f"state{i}": part for i, part in enumerate(state)} | {
-            "calendar": window["calendar"][-p:],
-            "loc": by_window(loc)[-p:],
-            "scale": by_window(scale)[-p:],
-            "w": w[-1],
-            "contexts": contexts[-d:],
-        }
-
-    @staticmethod
-    def _residual(
-        target: np.ndarray, observed: np.ndarray, loc: np.ndarray, scale: np.ndarray
-    ) -> np.ndarray:
-        return np.where(observed, (target - loc) / scale, 0.0).clip(-LIMIT, LIMIT)
-
-    def _shifted(
-        self,
-        z: np.ndarray,
-        observed: np.ndarray,
-        standing: np.ndarray,
-        loc: np.ndarray,
-        scale: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Location and scale after what is known at the origin; see ``CommonFactors``."""
-        k, d, p = self.constants, self.dim, self.horizon
-        count = observed.cumsum(1)
-        total = count[:, -1:]
-        last = np.where(observed & (count == total), z, 0.0).sum(1)
-        mean = z.sum(1) / total[:, 0].clip(min=1)
-        x = np.concatenate([part.reshape(-1, d) for part in (last, mean)], axis=1)
-        standing = standing.reshape(len(x), d, -1).swapaxes(1, 2).reshape(len(x), -1)
-        x = np.concatenate([x, standing], axis=1)
-        x = _features.soften(x).astype("f4")
-        shift = (x - k["factor_mean"]) @ k["loadings"] @ k["effects"].reshape(-1, p * d)
-        shift = shift.reshape(-1, p, d).swapaxes(1, 2).reshape(-1, p)
-        ratio = np.tile(k["ratio"].T, (len(shift) // d, 1))
-        loc, scale = loc.copy(), scale.copy()
-        loc[d:] += scale[d:] * shift
-        scale[d:] *= ratio
-        return loc, scale
-
-    def _draw_residuals(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
-        """``n`` paths; see ``ResidualNetwork.advance`` of timediff."""
-        k, drawn = self.constants, []
-        state, w = self._repeat(past, n), np.tile(past["w"], (n, 1))
-        back = np.zeros((n, self.dim, self._order), np.float32)  # the latest first
-        for j in range(self.horizon):
-            same = np.concatenate([past["calendar"][j], k["position"][j]])
-            f = len(past["calendar"][j])
-            u = np.concatenate([np.tile(same[:f], (n, 1)), w, np.tile(same[f:], (n, 1))], axis=1)
-            h, *state = self._encode(u, state)
-            w = self._chain(h, noise).clip(k["low"], k["high"])
-            e = self._times(w, 0.5, drawn=True) * k["deviation"]
-            loc, scale = self._dynamics(back, past["contexts"][:, j], k["phi"][j], k["rho"][j])
-            z = (loc + scale * e).clip(-LIMIT, LIMIT)
-            back = np.concatenate([z[..., None], back[..., :-1]], axis=-1)
-            drawn.append(past["loc"][j] + past["scale"][j] * z)
-        return np.stack(drawn, axis=1)
-
-    @property
-    def _order(self) -> int:
-        return self.constants["phi"].shape[1]
-
-    def _dynamics(self, past: np.ndarray, *others: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Location and scale of the next residuals; the others broadcast to the past."""
-        shape = past.shape[:-1]
-        names, inner = ("context", "phi", "rho"), (1, 1, 0)
-        inputs = {"past": past.reshape(-1, past.shape[-1])}
-        for name, value, own in zip(names, others, inner, strict=True):
-            tail = value.shape[value.ndim - own :]
-            inputs[name] = np.broadcast_to(value, (*shape, *tail)).reshape(-1, *tail)
-        loc, scale = self.graphs["dynamics"](inputs)
-        return loc.reshape(shape), scale.reshape(shape)
-
-    def _times(self, x: np.ndarray, power: float, drawn: bool = False) -> np.ndarray:
-        """Times a power of the correlations of the innovations; see ``Whitening`` of timediff."""
-        k = self.constants
-        rest, values = k["rest"] ** np.float32(power), k["values"] ** np.float32(power)
-        if drawn:
-            values = values * k["widths"] ** np.float32(2 * power)
-        return x * rest + (x @ k["vectors"] * (values - rest)) @ k["vectors"].T
-
-    def _complete(self, e: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Missing innovations by their conditional mean, by conjugate gradients."""
-        gaps = ~observed.all(-1)
-        if not gaps.any():
-            return e
-        missing, deviation = ~observed[gaps], self.constants["deviation"]
-
-        def times(x: np.ndarray) -> np.ndarray:
-            """The precision of the missing times x."""
-            return np.where(missing, self._times(x / deviation, -1.0) / deviation, 0.0)
-
-        def square(x: np.ndarray) -> np.ndarray:
-            return (x**2).sum(-1, keepdims=True)
-
-        residual = -times(np.where(missing, 0.0, e[gaps]))
-        x, direction, size = np.zeros_like(residual), residual, square(residual)
-        enough = 1e-10 * size.clip(min=1e-12)
-        for _ in range(min(2 * e.shape[-1], MOST_ITERATIONS)):
-            if (size <= enough).all():
-                break
-            image = times(direction)
-            step = size / (direction * image).sum(-1, keepdims=True).clip(min=1e-30)
-            x, residual = x + step * direction, residual - step * image
-            before, size = size, square(residual)
-            direction = residual + size / before.clip(min=1e-30) * direction
-        completed = e.copy()
-        completed[gaps] = np.where(missing, x, e[gaps])
-        return completed
-
-    # -- the diffusion of scaled values --------------------------------------------------------
-
-    def _read_levels(self, window: Arrays) -> Arrays:
-        """Lags and scale of the horizon, and the moments that the chain starts from."""
-        c, loc, scale = self.context, window["loc"], window["scale"]
-        lags = ((window["lags"] - loc) / scale).astype("f4")
-        seen = window["observed"][:c]
-        x = np.where(seen, (window["target"][:c] - loc) / scale, 0.0)
-        stamps = window["calendar"]
-        if "static" in self.graphs:
-            (static,) = self.graphs["static"](window)
-            stamps = np.concatenate([stamps, np.tile(static.ravel(), (len(stamps), 1))], axis=1)
-        state = self._read(self._level_inputs(lags[:c], stamps[:c]))
-        count = seen.sum(0).clip(min=1)
-        mean = x.sum(0) / count
-        past = {"calendar": stamps[c:], "lags": lags[c:], "loc": loc, "scale": scale}
-        past |= {f"state{i}": part for i, part in enumerate(state)}
-        if self.manifest["start"] == "standard":
-            return past
-        variance = (np.where(seen, x - mean, 0.0) ** 2).sum(0) / count
-        return past | {"mean": mean.astype("f4"), "variance": variance.astype("f4")}
-
-    def _level_inputs(self, lags: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-        own = np.tile(self.constants["embedding"].ravel(), (len(lags), 1))
-        return np.concatenate([stamps, lags.reshape(len(lags), -1), own], axis=1)
-
-    def _draw_levels(self, past: Arrays, n: int, noise: Noise) -> np.ndarray:
-        """``n`` paths; see ``LevelNetwork.advance`` of timediff."""
-        state = self._repeat(past, n)
-        drawn: list[np.ndarray] = []
-        for j in range(self.horizon):
-            lags = np.tile(past["lags"][j], (n, 1, 1))
-            for i, lag in enumerate(self.manifest["window"]["lags"]):
-                if lag <= j:  # it falls into the horizon: it is the path's own value
-                    lags[:, i] = drawn[j - lag]
-            u = self._level_inputs(lags, np.tile(past["calendar"][j], (n, 1)))
-            h, *state = self._encode(u, state)
-            x = self._chain(h, noise, past.get("mean", 0.0), past.get("variance", 1.0))
-            drawn.append(x.clip(self.constants["low"], self.constants["high"]))
-        return past["loc"] + past["scale"] * np.stack(drawn, axis=1)
-
-    # -- what both have ------------------------------------------------------------------------
-
-    def _read(self, u: np.ndarray) -> list[np.ndarray]:
-        """The state of the RNN after these inputs ``[t, u]``."""
-        layers, width = self.manifest["state"]["shape"]
-        state = [np.zeros((layers, 1, width), np.float32)] * self.manifest["state"]["number"]
-        for step in u:
-            _, *state = self._encode(step[None], state)
-        return state
-
-    def _repeat(self, past: Arrays, n: int) -> list[np.ndarray]:
-        number = self.manifest["state"]["number"]
-        return [past[f"state{i}"].repeat(n, axis=1) for i in range(number)]
-
-    def _encode(self, u: np.ndarray, state: list[np.ndarray]) -> list[np.ndarray]:
-        """Conditions ``[b, h]`` of a step, and the state after it."""
-        inputs = {"u": u} | {f"state{i}": part for i, part in enumerate(state)}
-        return self.graphs["encoder"](inputs)
-
-    def _chain(self, h: np.ndarray, noise: Noise, mean: Any = 0.0, variance: Any = 1.0) -> Any:
-        """The reverse chain: sums of earlier vectors, noise, and what the network predicts."""
-        conditions = self.graphs["condition"]({"h": h})  # of the denoiser, and of the variance
-        chain = self.manifest["chain"]
-        alpha, sigma = np.float32(chain["alpha"]), np.float32(chain["sigma"])
-        spread = np.sqrt(alpha**2 * np.float32(variance) + sigma**2)
-        known: dict[int, np.ndarray] = {0: np.float32(alpha * mean) + spread * noise()}
-        for number, (kind, detail, last) in enumerate(chain["program"], start=1):
-            if kind == "noise":
-                known[number] = noise()
-            elif kind == "sum":
-                known[number] = sum(np.float32(weight) * known[i] for i, weight in detail)
-            else:  # what a network says of a vector at a step: a prediction, or a variance
-                i, k, *variances = detail
-                inputs = {"x": known[i], "k": np.array([k]), "condition": conditions[0]}
-                if kind == "learned":
-                    inputs["condition"] = conditions[1]
-                    (share,) = self.graphs["variance"](inputs)
-                    small, large = np.float32(variances)
-                    known[number] = np.sqrt(small ** (1 - share) * large**share) * noise()
-                else:
-                    (known[number],) = self.graphs["denoiser"](inputs)
-            for i in last:  # not used any more
-                del known[i]
-        return known[len(chain["program"])]
-
     def _finish(self, paths: np.ndarray, window: Arrays) -> np.ndarray:
         """Counts as whole numbers, and what is never negative at 0 or above."""
         if not self.manifest["finish"]:
@@ -515,4 +281,4 @@ def _beside(name: str) -> Any:
     return module
 
 
-_graphs, _parts, _features, _history, _widths = map(_beside, BESIDE)
+_graphs, _parts, _features, _steps, _residuals, _levels, _history, _widths = map(_beside, BESIDE)

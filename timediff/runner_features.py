@@ -8,15 +8,6 @@ from typing import Any
 import numpy as np
 
 KINDS = ("known", "past", "real", "category")
-# what a prior reads, for each block of one horizon and each series
-PASTS = (
-    "known_recent",
-    "known_seasonal",
-    "known_profile",
-    "known_past",
-    "known_horizon",
-    "past_recent",
-)
 
 Arrays = dict[str, np.ndarray]
 

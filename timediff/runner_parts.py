@@ -163,13 +163,3 @@ def units(x: np.ndarray, horizon: int, seasonal: list[int]) -> tuple[np.ndarray,
     unit = np.where(np.isnan(simple), np.inf, simple).min(0)
     unit, change = (np.where(np.isfinite(v), v, deviation) for v in (unit, change))
     return unit.astype("f4"), change.astype("f4"), deviation
-
-
-def standing(rows: dict[str, np.ndarray], level: int) -> np.ndarray:
-    """Where single series stand, ``[r, 3]``; see ``network/factors.py`` of timediff."""
-    recent = rows["recent"]
-    last, mean = recent[:, -1], recent[:, -level:].mean(1)
-    season = min(level, rows["profile"].shape[1]) - 1
-    usual = rows["profile"][:, season, 0] if rows["profile"].shape[2] else mean
-    found = [last - recent[:, -2:][:, 0], last - mean, last - usual]
-    return np.stack(found, axis=1) / rows["unit"][:, None]

@@ -12,9 +12,11 @@ from tests.network.test_timegrad import make
 from timediff import TimeGradPredictor, training
 from timediff.entries import read_dataset
 from timediff.errors import OptionError
+from timediff.fitting import Fitting
 from timediff.network import CommonFactors
 from timediff.network.factors import PENALTIES, STANDING, _Regression, standing
 from timediff.store import SeriesStore
+from timediff.validation import Source
 
 P = 4
 TRAINED = {"num_batches_per_epoch": 10, "prior_epochs": 4, "prior_width": 16, "prior_rows": 128}
@@ -416,17 +418,17 @@ def test_what_is_found_without_a_fifth_does_not_depend_on_it(monkeypatch):
     assert same == [False, False, True, False, False]
 
 
-def test_training_windows_are_read_with_the_effects_found_without_them(tmp_path):
+def test_training_windows_are_read_with_the_effects_found_without_them():
     network, _, store = with_factors()
     windows = torch.tensor([(0, start) for start in range(60, 160)])
-    source = training.Source(store, windows)
-    run = training.Training(network.options, {}, tmp_path, source, source)
-    plain = run._read(network, torch.arange(100)).z
-    run.effects = torch.randn(5, *network.factors.effects.shape)
+    source = Source(store, windows)
+    fitting = Fitting(network.options, source, source, torch.Generator())
+    plain = fitting._read(network, torch.arange(100)).z
+    fitting.effects = torch.randn(5, *network.factors.effects.shape)
     kept = network.factors.effects.clone()
-    found = run._read(network, torch.arange(100)).z
+    found = fitting._read(network, torch.arange(100)).z
     assert torch.equal(network.factors.effects, kept)
-    for fold, effects in enumerate(run.effects):
+    for fold, effects in enumerate(fitting.effects):
         network.factors.effects.copy_(effects)
         own = torch.arange(20) + 20 * fold
         batch = store.gather(windows[own, 0], windows[own, 1])

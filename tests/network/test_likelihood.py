@@ -7,8 +7,8 @@ import torch
 
 from tests.network.test_timegrad import VARIANTS, make
 from timediff.network.dynamics import ORDER
+from timediff.network.hindcasts import LIMIT
 from timediff.network.likelihood import likelihood
-from timediff.network.residuals import LIMIT
 
 P = 6
 

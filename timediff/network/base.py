@@ -1,52 +1,29 @@
 """What all networks have: an RNN over the past conditions a diffusion of the next vector."""
 
-import copy
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from timediff.diffusion import (
-    DENOISERS,
-    SAMPLERS,
-    SCHEDULES,
-    WEIGHTINGS,
-    ConditionalDiffusion,
-    Sampler,
-    zero_terminal_snr,
-)
-from timediff.diffusion.denoisers import MLP, LearnedVariance
-from timediff.diffusion.mixture import MarginalLaw
+from timediff.diffusion import SAMPLERS, Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.batch import Batch, TrainingBatch
+from timediff.network.blocks import draw_paths, join
 from timediff.network.encoder import Encoder
+from timediff.network.head import build_head
 from timediff.network.likelihood import Diffused
 from timediff.network.scenario import Conditions, Course, Scenarios, draw_scenarios
-from timediff.network.walk import Recording, Walk, products, recorded, walk
+from timediff.network.walk import Recording, products
 from timediff.types import Float, Int, Shaped
 
 if TYPE_CHECKING:
     from timediff.options import Options
 
-MOST_PATHS, POSITIONS = 400, 2**15  # drawn at a time on the CPU: paths, and paths × series
-POSITION_BYTES = 1024  # that one series of a path takes while it is drawn, about
-
-
-def block_size(target_dim: int) -> int:
-    """Paths drawn at a time on the CPU: hundreds, as many are usually wanted of a window."""
-    return min(MOST_PATHS, max(1, round(POSITIONS / target_dim / 100)) * 100)
-
 
 def at(x: Shaped[Tensor, "*b"], axis: int, step: Int[Tensor, "1"]) -> Shaped[Tensor, "*c"]:
     """One step of a tensor along its axis of steps."""
     return x.index_select(axis, step).squeeze(axis)
-
-
-def join(pasts: list[Any]) -> Any:
-    """What the paths of several batches start from, as of one: see ``TimeGradNetwork._read``."""
-    states, *parts = zip(*pasts, strict=True)
-    return type(pasts[0])(Encoder.join(list(states)), *map(torch.cat, parts))
 
 
 class TimeGradNetwork(nn.Module, ABC):
@@ -80,28 +57,7 @@ class TimeGradNetwork(nn.Module, ABC):
         self.target_dim = target_dim
         self.prediction_length, self.context_length = prediction_length, context_length
         self.encoder = Encoder(inputs, o.cell, o.hidden_size, o.num_layers, o.dropout, o.cond_dim)
-        schedule = SCHEDULES.build(
-            o.schedule, num_steps=o.diff_steps, beta_start=o.beta_start, beta_end=o.beta_end
-        )
-        extra = dict(o.denoiser_options)
-        if o.denoiser == "mlp":
-            extra = {"dropout": o.dropout, **extra}
-        vectors = {"target_dim": target_dim, "cond_dim": self.encoder.cond_dim}
-        # an object has weights: each network its own
-        denoiser = DENOISERS.build(copy.deepcopy(o.denoiser), **vectors, **extra)
-        if o.variance_weight is not None:
-            denoiser = LearnedVariance(denoiser, MLP(**vectors, width=64, blocks=1))
-        steps = {} if o.min_snr is None else {"most": o.min_snr}
-        schedule = zero_terminal_snr(schedule) if o.zero_terminal else schedule
-        self.diffusion = ConditionalDiffusion(
-            denoiser,
-            schedule,
-            o.parameterization,
-            o.loss,
-            WEIGHTINGS.build(o.weighting, **steps),
-            o.variance_weight or 0.0,
-            MarginalLaw(schedule, components) if components > 1 else None,
-        )
+        self.diffusion = build_head(o, target_dim, self.encoder.cond_dim, components)
         self.sampler = SAMPLERS.build(o.sampler, steps=o.steps, **o.sampler_options)
         self.sampler.timesteps(self.diffusion)  # so that what does not go together is an error now
         self.register_buffer("low", torch.full((target_dim,), -torch.inf))
@@ -189,21 +145,7 @@ class TimeGradNetwork(nn.Module, ABC):
             seeds: of the noise, one for each window.
             sampler: goes down the reverse chain.
         """
-        device, total = self.low.device, len(seeds) * num_samples
-        if device.type == "cpu":
-            size = block_size(self.target_dim)
-        else:
-            most = self.options.memory_budget * 2**30 / (self.target_dim * POSITION_BYTES)
-            size = max(1, int(min(most, total)))
-        seeds, draw = seeds.to(device), recorded if device.type == "cuda" else walk
-        drawn = self.low.new_empty(total, self.prediction_length, self.target_dim)
-        for first in range(0, total, size):
-            number = torch.arange(first, first + size, device=device).clamp(max=total - 1)
-            window = number // num_samples
-            start = Walk(past, window, seeds[window], number % num_samples)
-            with products(self.options.matmul_precision, device):
-                drawn[first : first + size] = draw(self, start, sampler)[: total - first]
-        return drawn.view(len(seeds), num_samples, *drawn.shape[1:])
+        return draw_paths(self, past, num_samples, seeds, sampler)
 
     def noise(
         self,

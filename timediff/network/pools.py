@@ -7,6 +7,7 @@ import torch
 
 from timediff.network.batch import Batch, Innovations
 from timediff.network.factors import CommonFactors
+from timediff.network.prior_loss import mean_observed, score_of
 from timediff.network.residuals import ResidualNetwork
 from timediff.types import Bool, Float, Tensor
 
@@ -89,9 +90,9 @@ class Pool(NamedTuple):
         p = network.prediction_length
         shift = network.factors(self._read_by_factors(p))
         z, seen, step = (part[:, -p:] for part in (self.z, self.observed, self.scale / unit))
-        seen = seen.flatten(1)
+        seen, score = seen.flatten(1), score_of(network.options)
         without, having = (
-            network.mean_observed(network.score(step * z, step * m, step * s).flatten(1), seen)
+            mean_observed(score(step * z, step * m, step * s).flatten(1), seen)
             for m, s in (
                 (torch.zeros_like(z), torch.ones_like(z)),
                 (shift, network.factors.ratio),

@@ -1,6 +1,5 @@
 """The diffusion of what a prior leaves open: the default."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,53 +8,21 @@ from torch import Tensor, nn
 from timediff.diffusion import Sampler
 from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork, at
-from timediff.network.batch import (
-    Batch,
-    Innovations,
-    RowBatch,
-    Rows,
-    TrainingBatch,
-    pick,
-)
+from timediff.network.batch import Batch, Innovations, RowBatch, Rows, TrainingBatch
 from timediff.network.courses import ResidualCourse
 from timediff.network.dynamics import ORDER, Dynamics
 from timediff.network.factors import CommonFactors, standing
 from timediff.network.features import NONE, FeatureSizes
+from timediff.network.hindcasts import LIMIT, Residuals, hindcast
 from timediff.network.likelihood import Diffused, observed_residuals
-from timediff.network.prior import HorizonPrior, gaussian_crps, gaussian_nll, out_of_reach
+from timediff.network.prior import HorizonPrior
+from timediff.network.prior_loss import mean_of, prior_loss
 from timediff.network.scenario import Conditions
 from timediff.network.whitening import Whitening
-from timediff.types import Bool, Float, Int, Shaped
+from timediff.types import Bool, Float, Int
 
 if TYPE_CHECKING:
     from timediff.options import Options
-
-ROWS, ROWS_OF_CPU = 2**17, 2**12  # worked on at once where no gradient is needed
-LIMIT = 10.0  # standardised residuals are cut off here
-
-
-class Residuals(NamedTuple):
-    """What prior and dynamics make of windows; the context is blocks of one horizon each.
-
-    Attributes:
-        loc: location of the prior, in the units of the data.
-        scale: its scale.
-        z: its residuals, in that scale; 0 where nothing was observed.
-        e: their innovations; likewise.
-        spread: scale of the residuals given those before them, by which innovations are divided.
-    """
-
-    loc: Float[Tensor, "b t d"]
-    scale: Float[Tensor, "b t d"]
-    z: Float[Tensor, "b t d"]
-    e: Float[Tensor, "b t d"]
-    spread: Float[Tensor, "b t d"]
-
-
-def _parts(total: int, device: torch.device) -> list[slice]:
-    """So many rows, a few at a time."""
-    rows = ROWS_OF_CPU if device.type == "cpu" else ROWS
-    return [slice(k, k + rows) for k in range(0, total, rows)]
 
 
 class ResidualPast(NamedTuple):
@@ -173,89 +140,25 @@ class ResidualNetwork(TimeGradNetwork):
 
     def prior(self, rows: Rows) -> tuple[Float[Tensor, "r p"], Float[Tensor, "r p"]]:
         """Location and scale: the means over the members."""
-        return self._mean([member(rows) for member in self.priors])
-
-    @staticmethod
-    def _mean(forecasts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        loc, scale = (torch.stack(part).mean(0) for part in zip(*forecasts, strict=True))
-        return loc, scale
+        return mean_of([member(rows) for member in self.priors])
 
     def loss(
         self, batch: TrainingBatch, generator: torch.Generator | None = None
     ) -> Float[Tensor, "b"]:
         """Of rows, the loss of prior and dynamics; of windows, the denoising loss."""
         if isinstance(batch, RowBatch):
-            return self._prior_loss(batch)
+            return prior_loss(self, batch)
         if isinstance(batch, Batch):
             batch = self.innovations(batch)
         h, _ = self.encoder(self._inputs(batch.calendar, batch.w))
         return self._denoising_loss(batch.w, batch.observed, h, generator)
 
-    def _prior_loss(self, batch: RowBatch) -> Float[Tensor, "r"]:
-        rows, observed = batch.rows, batch.observed
-        forecasts = [member(rows) for member in self.priors]
-        loc, scale = (part.detach() for part in self._mean(forecasts))
-        target = torch.where(observed, batch.target, loc)
-        unit = rows.unit.unsqueeze(1)
-        if not self.training:  # what the members are worth together
-            forecasts = [(loc, scale)]
-        # around the forecast, or a series far from 0 would lose digits
-        reach = self.options.prior_reach if self.training else None
-
-        def cost(x: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-            return self.score(x, loc, scale) + out_of_reach(x, loc, scale, reach)
-
-        losses = [cost((target - m) / unit, torch.zeros_like(m), s / unit) for m, s in forecasts]
-        loss = torch.stack(losses).mean(0)
-        z = ((target - loc) / scale).clamp(-LIMIT, LIMIT)
-        mu, sigma = self.dynamics.innovations(z, observed, rows.series, rows.calendar)
-        # in the same units, or a few series with small scales would say when to stop
-        step = scale / unit
-        loss = loss + cost(step * z, step * mu, step * sigma)
-        weight = rows.unit**self.options.prior_balance
-        return self.mean_observed(loss, observed) * weight / weight.mean()
-
-    @property
-    def score(self) -> Callable[..., Tensor]:
-        """What prior and dynamics are trained by: of a value, a location and a scale."""
-        return gaussian_crps if self.options.prior_loss == "crps" else gaussian_nll
-
-    @staticmethod
-    def mean_observed(loss: Float[Tensor, "r p"], observed: Tensor) -> Float[Tensor, "r"]:
-        """The mean of a loss over what was observed."""
-        return torch.where(observed, loss, 0.0).sum(1) / observed.sum(1).clamp(min=1)
-
-    @torch.no_grad()
     def residuals(self, batch: Batch) -> Residuals:
         """Prior and innovations of all blocks of these windows, from the context on.
 
         Where there are common factors, the windows have one more block before it.
         """
-        assert batch.rows is not None
-        b, t, d = batch.target.shape
-        p = self.prediction_length
-        rows, target, observed = batch.rows, batch.target, batch.observed
-        forecasts = [self.prior(pick(rows, part)) for part in _parts(b * t // p * d, target.device)]
-        loc, scale = (self.by_window(torch.cat(part), b) for part in zip(*forecasts, strict=True))
-        if self.factors.any:
-            z = self._residual(target, observed, loc, scale)
-            z, seen = (part.unflatten(1, (-1, p))[:, :-1] for part in (z, observed))
-            read = self.factors.summary(z, seen, self.standing(batch)[:, 1:])
-            shift = self.factors(read).flatten(1, 2)
-            number = torch.arange(b * t // p * d, device=loc.device).view(b, -1, d)
-            rows = pick(rows, number[:, 1:].flatten())
-            target, observed, loc, scale = (part[:, p:] for part in (target, observed, loc, scale))
-            loc = torch.addcmul(loc, scale, shift)
-            scale = scale * self.factors.ratio.repeat(t // p - 1, 1)
-        z, seen = (self.by_row(x) for x in (self._residual(target, observed, loc, scale), observed))
-        found = []
-        for part in _parts(len(z), z.device):
-            own, there = z[part], seen[part]
-            series, calendar = rows.series[part], rows.calendar[part]
-            mu, sigma = self.dynamics.innovations(own, there, series, calendar)
-            found.append((torch.where(there, (own - mu) / sigma, 0.0), sigma))
-        e, spread = (torch.cat(part) for part in zip(*found, strict=True))
-        return Residuals(loc, scale, *(self.by_window(part, b) for part in (z, e, spread)))
+        return hindcast(self, batch)
 
     def standing(self, batch: Batch) -> Float[Tensor, "b n d k"]:
         """Where the series stand before each block of windows; see :func:`standing`."""
@@ -263,21 +166,6 @@ class ResidualNetwork(TimeGradNetwork):
         prior: Any = self.priors[0]
         found = standing(batch.rows, prior.level)
         return found.view(len(batch.target), -1, self.target_dim, found.shape[1])
-
-    @staticmethod
-    def _residual(target: Tensor, observed: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
-        return torch.where(observed, (target - loc) / scale, 0.0).clamp(-LIMIT, LIMIT)
-
-    def by_row(self, x: Shaped[Tensor, "b t d"]) -> Shaped[Tensor, "r p"]:
-        """Windows as rows of one series over one horizon."""
-        b, t, d = x.shape
-        p = self.prediction_length
-        return x.view(b, t // p, p, d).transpose(2, 3).reshape(-1, p)
-
-    def by_window(self, x: Shaped[Tensor, "r p"], b: int) -> Shaped[Tensor, "b t d"]:
-        """What :meth:`by_row` made of ``b`` windows as it was."""
-        d, p = self.target_dim, self.prediction_length
-        return x.view(b, -1, d, p).transpose(2, 3).reshape(b, -1, d)
 
     def seen(self, batch: Batch) -> tuple[Bool[Tensor, "b t d"], Float[Tensor, "b t f"]]:
         """Where the residuals of windows are observed, and the calendar of their steps."""
