@@ -113,7 +113,7 @@ def windows(
         owner = model if isinstance(model, Forecaster) else Forecaster.from_predictor(model)
         features = Features(known, past, future, static)
         entries = list(owner.kept.or_other("windows", data, features).entries.values())
-    panels = (panel for chunk in predictor._chunks(entries, 1) for _, panel in chunk)
+    panels = (panel for chunk in predictor.chunks(entries, 1) for _, panel in chunk)
     return [_arrays(predictor.gather([panel])) | {"shift": panel.shift} for panel in panels]
 
 

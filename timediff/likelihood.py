@@ -53,7 +53,7 @@ def _of_entry(
     bound, flow = np.full((2, length), np.nan)
     beyond = np.zeros(length, dtype=int)
     cut = (_until(entry, panel, origin) for origin in origins)
-    for chunk in predictor._chunks(cut, 1):
+    for chunk in predictor.chunks(cut, 1):
         firsts = [origins[i] for i, _ in chunk]
         batch = _observed(predictor.gather([part for _, part in chunk]), panel, firsts, p)
         own = [

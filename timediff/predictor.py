@@ -235,9 +235,7 @@ class TimeGradPredictor(PyTorchPredictor):
 
         return log_likelihoods(self, dataset, last, draws, flow_steps, variance, seed)
 
-    def _chunks(
-        self, dataset: Iterable[Any], num_samples: int
-    ) -> Iterator[list[tuple[int, Panel]]]:
+    def chunks(self, dataset: Iterable[Any], num_samples: int) -> Iterator[list[tuple[int, Panel]]]:
         """The entries with their positions, as many at a time as the memory budget allows."""
         chunk: list[tuple[int, Panel]] = []
         budget, used = self.network.options.memory_budget * 2**30, 0

@@ -124,7 +124,7 @@ class Recalibration:
         self.drift = np.zeros(len(self.levels))
         self._known: tuple[np.ndarray, np.ndarray] | None = (samples, observed)
         self.saved_coverage: pd.DataFrame | None = None
-        self.weights: np.ndarray | None = None
+        self.weights = np.zeros((0, observed.shape[2]))  # of the series in totals
         self.totals: Recalibration | None = None
         if totals is not None:
             labels = list(range(observed.shape[2])) if self.columns is None else self.columns
@@ -135,22 +135,24 @@ class Recalibration:
         self, names: list[Any], samples: np.ndarray, observed: np.ndarray
     ) -> "Recalibration":
         """A recalibration with the same options whose series are the totals."""
-        assert self.weights is not None
-        paths, sums = combined(samples, self.weights), combined(observed, self.weights)
-        for name, weights, never in zip(
-            names, self.weights, np.isnan(sums).all((0, 1)), strict=True
-        ):
-            if never:
-                own = int((np.isnan(observed).any((0, 1)) & (weights != 0)).argmax())
-                label = own if self.columns is None else self.columns[own]
-                raise DataError(
-                    f"total {name!r} was observed at no step of the windows, since {label!r} or "
-                    "another of its series was not: leave those out of it"
-                )
+        sums = self._sums(observed)
+        never = np.isnan(sums).all((0, 1))
+        if never.any():
+            k, missing = int(never.argmax()), np.isnan(observed).any((0, 1))
+            own = int((missing & (self.weights[k] != 0)).argmax())
+            label = own if self.columns is None else self.columns[own]
+            raise DataError(
+                f"total {names[k]!r} was observed at no step of the windows, since {label!r} or "
+                "another of its series was not: leave those out of it"
+            )
         options = {name: getattr(self, name) for name in OPTIONS}
-        of_totals = Recalibration(paths, sums, levels=self.levels, **options)
+        of_totals = Recalibration(self._sums(samples), sums, levels=self.levels, **options)
         of_totals.columns = names
         return of_totals
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """The totals of paths or observations."""
+        return combined(x, self.weights)
 
     def __repr__(self) -> str:
         w, _, p, d = self.ratios.shape
@@ -217,7 +219,6 @@ class Recalibration:
             "whole": self.whole,
         }
         if self.totals is not None:
-            assert self.weights is not None
             own = self.totals.table(left_out)
             table |= {"weights": self.weights}
             table |= {f"total_{name}": own[name] for name in ("factor", "positive", "whole")}
@@ -277,9 +278,8 @@ class Recalibration:
         both, shares = (paths, torch.from_numpy(self.held_out())), [level / 100 for level in wanted]
         pairs = {"series": [(x, target) for x in both], "sum": [summed(x, target) for x in both]}
         if self.totals is not None:
-            assert self.weights is not None
-            sums = torch.from_numpy(combined(self._known[1], self.weights))
-            drawn = [torch.from_numpy(combined(x.numpy(), self.weights)) for x in both]
+            sums = torch.from_numpy(self._sums(self._known[1]))
+            drawn = [torch.from_numpy(self._sums(x.numpy())) for x in both]
             for k, name in enumerate(self.totals.columns or ()):
                 pairs[f"total {name}"] = [(x[..., k : k + 1], sums[..., k : k + 1]) for x in drawn]
         columns = {
@@ -333,10 +333,9 @@ class Recalibration:
         self.positive = self.positive & never_negative(samples, observed)
         self.whole = self.whole & always_whole(samples, observed)
         if self.totals is not None:
-            assert self.weights is not None
-            sums = combined(observed, self.weights)
+            sums = self._sums(observed)
             if not np.isnan(sums).all():
-                self.totals.update(combined(samples, self.weights), sums)
+                self.totals.update(self._sums(samples), sums)
         return self
 
     def _remember(self, samples: np.ndarray, observed: np.ndarray, keep: int) -> None:
@@ -363,7 +362,6 @@ class Recalibration:
             "coverage": None if table is None else table.reset_index().to_dict("list"),
         }
         if self.totals is not None:
-            assert self.weights is not None
             own, more = self.totals.state()
             description["totals"] = own
             arrays |= {TOTALS + name: array for name, array in more.items()}
@@ -382,8 +380,8 @@ class Recalibration:
         table = description["coverage"]
         new._known = None
         new.saved_coverage = None if table is None else pd.DataFrame(table).set_index("level")
-        new.weights, new.totals = arrays.get(TOTALS + "weights"), None
+        own = {k.removeprefix(TOTALS): v for k, v in arrays.items() if k.startswith(TOTALS)}
+        new.weights, new.totals = own.pop("weights", np.zeros((0, new.ratios.shape[-1]))), None
         if description.get("totals") is not None:
-            own = {k.removeprefix(TOTALS): v for k, v in arrays.items() if k.startswith(TOTALS)}
             new.totals = cls.from_state(description["totals"], own)
         return new

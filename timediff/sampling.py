@@ -31,7 +31,7 @@ def forecasts(
     """See :meth:`timediff.TimeGradPredictor.predict`."""
     predictor.network.eval()
     scenarios = None if given is None else align(given)
-    for chunk in predictor._chunks(dataset, num_samples):
+    for chunk in predictor.chunks(dataset, num_samples):
         panels = [panel for _, panel in chunk]
         batch = predictor.gather(panels)
         own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ class Stages:
             Path(checkpoint.best_model_path).unlink()
             module.load_state_dict(best["state_dict"])
             after = losses(module, validation)
-            found = [row["val_loss"] for row in self.curves.rows[first:]]
-            self.best_epochs[stage] = 1 + found.index(min(found)) if found else 0
+            self.best_epochs[stage] = best_epoch(
+                [row["val_loss"] for row in self.curves.rows[first:]]
+            )
             if ckpt_path is None and not improved(before, after, *held_out[1:]):
                 logger.info("training the %s did not improve on its start, which is kept", stage)
                 module.load_state_dict(started)
@@ -135,3 +137,9 @@ class Stages:
             defaults["default_root_dir"] = self.scratch
         own = {"callbacks": callbacks, "max_epochs": epochs}
         return pl.Trainer(**{**defaults, **given, **own}), checkpoint
+
+
+def best_epoch(losses: list[float]) -> int:
+    """The number of epochs after which the validation loss was least; one of NaN never was."""
+    known = [math.inf if math.isnan(loss) else loss for loss in losses]
+    return 1 + known.index(min(known)) if known else 0

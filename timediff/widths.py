@@ -119,8 +119,8 @@ def adding_up(samples: np.ndarray, totals: np.ndarray, weights: np.ndarray) -> n
     values, x = np.sort(start, axis=0), start
     for turn in range(TURNS):
         if turn:
-            ranks = x.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-            x = np.take_along_axis(values, ranks, axis=0)
+            order, x = x.argsort(axis=0, kind="stable"), np.empty_like(x)
+            np.put_along_axis(x, order, values, axis=0)
         x = x + _shift(x, totals, weights)
     return x.astype(samples.dtype)
 
