@@ -106,6 +106,12 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
         DataError: a field is missing, the target is not numeric or has the wrong number of axes,
             a value is infinite, the frequency is another one, or a feature cannot be used.
     """
+    if not isinstance(entry, Mapping):
+        raise DataError(
+            f"entry number {position} is a {type(entry).__name__}, not a mapping with a start and "
+            "a target: make the entry of a table with timediff.from_wide, and put a single one in "
+            "a list"
+        )
     item_id = entry.get(FieldName.ITEM_ID)
     name = repr(item_id) if item_id is not None else f"entry number {position}"
     for field in (FieldName.START, FieldName.TARGET):
@@ -113,7 +119,10 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
             raise DataError(f"{name} has no field {field!r}: give a start and a target")
     start = _start(entry, name, freq)
     try:
-        target = np.asarray(entry[FieldName.TARGET])
+        target = entry[FieldName.TARGET]
+        if isinstance(target, np.ma.MaskedArray):  # what is masked is missing
+            target = np.ma.filled(target.astype(np.float64), np.nan)
+        target = np.asarray(target)
         if target.dtype != np.float32:
             target = target.astype(np.float64)
     except (TypeError, ValueError) as error:
@@ -130,7 +139,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
             raise DataError(
                 f"observed_values of {name} has shape {np.shape(mask)}, its target {target.shape}"
             )
-        target = np.where(np.asarray(mask, dtype=bool), target, np.nan)
+        target = np.where(np.nan_to_num(np.asarray(mask, dtype=float)) != 0, target, np.nan)
     panel = Panel(
         item_id=None if item_id is None else str(item_id),
         start=start,
@@ -184,7 +193,7 @@ def read_dataset(dataset: Iterable[Any], freq: str) -> list[Panel]:
     """Check all entries of a dataset; it is read once, so a generator will do.
 
     Raises:
-        DataError: see :func:`read_entry`; or there is no entry, or their numbers of series differ.
+        DataError: see :func:`read_entry`; or there is no entry, or their series differ.
     """
     if isinstance(dataset, Mapping):
         raise DataError("a dataset is a list of entries, this is a single one: put it in a list")
@@ -198,4 +207,32 @@ def read_dataset(dataset: Iterable[Any], freq: str) -> list[Panel]:
                 f"entry number {i} has {other.values.shape[1]} series, the first has "
                 f"{first.values.shape[1]}: one model forecasts a fixed set of series"
             )
+    check_names(panels, names_of(panels), "the first entry")
     return panels
+
+
+def names_of(panels: Iterable[Panel]) -> list[Any] | None:
+    """The names of the series, of the first entry that has any."""
+    return next((list(p.info["columns"]) for p in panels if p.info and "columns" in p.info), None)
+
+
+def check_names(panels: Iterable[Panel], names: list[Any] | None, whose: str) -> None:
+    """Raise where an entry names its series otherwise: they go by position.
+
+    Args:
+        panels: the entries; those without names are taken to have these.
+        names: what they should be; None if not known.
+        whose: they are, for the message.
+
+    Raises:
+        DataError: another name, or another order.
+    """
+    for panel in panels:
+        own = (panel.info or {}).get("columns")
+        if names is None or own is None or list(own) == names or len(own) != len(names):
+            continue
+        i = next(i for i, pair in enumerate(zip(own, names, strict=True)) if pair[0] != pair[1])
+        raise DataError(
+            f"{panel.title} has {own[i]!r} as series number {i}, {whose} {names[i]!r}: give all "
+            "entries the same series, in one order"
+        )

@@ -19,7 +19,7 @@ from timediff._calendars import named
 from timediff._frequency import text_of
 from timediff.checkpoints import check_checkpoint
 from timediff.device import best_device
-from timediff.entries import Panel, read_dataset
+from timediff.entries import Panel, check_names, names_of, read_dataset
 from timediff.errors import DataError, OptionError
 from timediff.feature_spec import FeatureSpec
 from timediff.lightning_module import TimeGradModule
@@ -158,6 +158,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             held_out = self._read(validation_data)
             if held_out[0].values.shape[1] != panels[0].values.shape[1]:
                 raise DataError("the validation data have another number of series")
+            check_names(held_out, names_of(panels), "the training data")
         if ckpt_path is not None:
             check_checkpoint(ckpt_path)
         if from_predictor is None:
@@ -173,6 +174,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 )
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")
+        if from_predictor is not None:
+            check_names([*panels, *(held_out or [])], from_predictor.columns, "the predictor")
         panels = [spec.features.in_order(panel) for panel in panels]
         held_out = held_out and [spec.features.in_order(panel) for panel in held_out]
         for panel in [*panels, *(held_out or [])]:
@@ -189,7 +192,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             Identity(),
             module,
             spec=training.train.store.spec,
-            columns=(panels[0].info or {}).get("columns"),
+            columns=names_of(panels),
             # on the kind of device that it was trained on
             device=best_device(trainer.strategy.root_device),
             curves=pd.DataFrame(training.stages.curves.rows),

@@ -88,7 +88,7 @@ def read_features(
     info = entry.get("info") or {}
     given = info.get("features") or {}
     fields = [f for f in (KNOWN, PAST, REAL, CATEGORY) if entry.get(f) is not None]
-    fields = [f for f in fields if len(entry[f])]
+    fields = [f for f in fields if np.ndim(entry[f]) == 0 or len(entry[f])]
     if not fields:
         return None
     arrays: dict[str, np.ndarray] = {}
@@ -123,7 +123,9 @@ def _array(value: Any, field: str, title: str, length: int, width: int) -> np.nd
     """One field as numbers: the features, then series if each has its own, then time."""
     try:
         with np.errstate(over="ignore"):
-            array = np.asarray(value, dtype=np.float64).astype(np.float32)
+            array = np.asarray(value, dtype=np.float64)
+            if field != CATEGORY:  # codes are compared, not computed with
+                array = array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{field} of {title} is not a table of numbers: {error}") from error
     dynamic = field in (KNOWN, PAST)

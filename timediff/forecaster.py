@@ -19,6 +19,7 @@ from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.forecast_group import ForecastGroup
 from timediff.later import Kept
+from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, read
@@ -482,7 +483,7 @@ class Forecaster:
 
         Raises:
             DataError: too little history for so many windows, too few windows for a level that was
-                named, or the backtest is of other series.
+                named, or the backtest is of other series or another horizon.
             OptionError: an unknown or impossible option.
 
         Warns:
@@ -491,6 +492,11 @@ class Forecaster:
         check_options(Recalibration, options, ("forecasts", "actuals"))
         if backtest is None:
             backtest = self.backtest(windows=windows, baselines=False)
+        if backtest.samples.shape[2] != self.horizon:
+            raise DataError(
+                f"the backtest has windows of {backtest.samples.shape[2]} steps, the forecaster "
+                f"forecasts {self.horizon}"
+            )
         recalibration = Recalibration(backtest, **options)
         if recalibration.columns != self.columns:
             raise DataError(
@@ -535,13 +541,17 @@ class Forecaster:
     ) -> "Forecaster":
         """A forecaster around a predictor that was trained with GluonTS's interface.
 
+        A backtest, or more training, is with the predictor's options.
+
         Args:
             predictor: the predictor.
             data: the history to forecast from, if any.
             options: ``seed`` and ``device`` of the forecaster.
         """
-        spec = predictor.spec
-        forecaster = cls(spec.prediction_length, freq=spec.freq, **options)
+        spec, own, usual = predictor.spec, predictor.network.options, Options()
+        names = [field.name for field in dataclasses.fields(own)]
+        changed = {n: getattr(own, n) for n in names if getattr(own, n) != getattr(usual, n)}
+        forecaster = cls(spec.prediction_length, freq=spec.freq, **{**changed, **options})
         history = Kept()
         if data is not None:
             history = Kept.of(read(data, freq=spec.freq), predictor.columns)

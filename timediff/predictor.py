@@ -56,7 +56,16 @@ class TimeGradPredictor(PyTorchPredictor):
         self.spec, self.columns, self.curves = spec, columns, curves
 
     def __reduce__(self) -> Any:
-        return type(self), (self.network, self.spec, self.columns, self.device, self.curves)
+        parts = (self.network, self.spec, self.columns, self.device, self.curves)
+        return type(self), parts, {"batch_size": self.batch_size}
+
+    def _around(
+        self, network: TimeGradNetwork, device: torch.device | None = None
+    ) -> "TimeGradPredictor":
+        """The same predictor with another network."""
+        other = type(self)(network, self.spec, self.columns, device or self.device, self.curves)
+        other.batch_size = self.batch_size
+        return other
 
     def with_sampler(
         self, sampler: str | Sampler, steps: int | None = None, **options: Any
@@ -81,7 +90,7 @@ class TimeGradPredictor(PyTorchPredictor):
         other.load_state_dict(network.state_dict(), assign=True)
         if network.diffusion.denoiser.is_compiled:
             other.diffusion.denoiser.compile_kernel()
-        return type(self)(other, self.spec, self.columns, self.device, self.curves)
+        return self._around(other)
 
     def on(
         self,
@@ -116,7 +125,7 @@ class TimeGradPredictor(PyTorchPredictor):
         if options is not network.options:
             network = copy.copy(network)  # of the same weights
             network.options, network.recording = options, None
-        other = type(self)(network, self.spec, self.columns, place, self.curves)
+        other = self._around(network, place)
         other.batch_size = batch_size or self.batch_size
         return other
 
@@ -131,7 +140,7 @@ class TimeGradPredictor(PyTorchPredictor):
         before. What was compiled is kept on disk, for the next process.
         """
         network = copy.deepcopy(self.network)
-        other = type(self)(network, self.spec, self.columns, self.device, self.curves)
+        other = self._around(network)
         other.network.diffusion.denoiser.compile_kernel()
         return other
 

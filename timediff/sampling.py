@@ -31,7 +31,9 @@ def forecasts(
     """See :meth:`timediff.TimeGradPredictor.predict`."""
     predictor.network.eval()
     scenarios = None if given is None else align(given)
+    count = 0
     for chunk in predictor.chunks(dataset, num_samples):
+        count += len(chunk)
         panels = [panel for _, panel in chunk]
         batch = predictor.gather(panels)
         own = [np.random.SeedSequence([seed, i]).generate_state(1, np.uint64) for i, _ in chunk]
@@ -43,6 +45,10 @@ def forecasts(
         samples = predictor.network.sample(batch, num_samples, seeds).cpu().numpy()
         for panel, paths in zip(panels, samples, strict=True):
             yield _forecast(panel, paths, predictor.columns)
+    if isinstance(given, Sequence) and len(given) > count:
+        raise DataError(
+            f"given has {len(given)} elements, the dataset {count}: one for each entry, or None"
+        )
 
 
 def _scenario(

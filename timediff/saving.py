@@ -59,7 +59,8 @@ def save(
         extra: more to keep, plain JSON but for the names of series in it.
 
     Raises:
-        SavedModelError: the model holds an object that has no name to save it under.
+        SavedModelError: the model holds an object that has no name to save it under, or there is no
+            such folder.
     """
     path = Path(path)
     weights = safetensors.torch.save(
@@ -81,6 +82,8 @@ def save(
         raise SavedModelError(
             f"the model cannot be saved: {error}; register a plug-in under a name and use that"
         ) from error
+    if not path.is_dir():
+        raise SavedModelError(f"there is no folder {path}: make it first")
     for name, content in ((WEIGHTS, weights), (CONFIG, text.encode())):
         part = path / f"{name}.part"
         part.write_bytes(content)
