@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from tests.conftest import QUICK, series
@@ -25,6 +26,7 @@ from tests.test_readme import ROOT
 from timediff import Forecaster, scores
 from timediff.cli import app, screen
 from timediff.cli.app import ORDER
+from timediff.cli.arguments import combinations
 from timediff.cli.files import replacing, write_table
 from timediff.cli.settings import COLUMNS, literal, settings
 from timediff.cli.tables import read_table
@@ -261,6 +263,27 @@ def test_numbers_as_labels_find_their_series(folder):
     assert set(shown["series"]) == {"s"}
     run("predict", "numbers", "--paths", "-o", "p.csv", "--samples", 5)
     run("score", "p.csv", "numbered.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("t=*,-1*b", {"a": 1, "c": 1}),
+        ("t=-1*b,*", {"a": 1, "c": 1}),
+        ("t=*,b", {"a": 1, "b": 2, "c": 1}),
+        ("t=a,-1*b,0*c", {"a": 1, "b": -1}),
+        ("t=a,a", "'t' has 'a' twice: write 2\\*a"),
+        ("t=*,2*a,3*a", "'t' has 'a' twice: write 5\\*a"),
+        ("t=*,*", "'t' has '\\*' twice"),
+        ("t=*,-1*a,-1*b,-1*c", "has no series left"),
+    ],
+)
+def test_series_add_to_all_and_are_named_once(text, expected):
+    if isinstance(expected, dict):
+        assert combinations(["a", "b", "c"], [text]) == {"t": expected}
+    else:
+        with pytest.raises(typer.BadParameter, match=expected):
+            combinations(["a", "b", "c"], [text])
 
 
 def test_offsets_of_a_file_are_taken_into_the_zone_of_the_model(folder):
