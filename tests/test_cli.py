@@ -503,6 +503,20 @@ def test_score_is_that_of_the_paths(folder):
     assert total["crps"] == pytest.approx(expected["crps_sum"], rel=1e-5)
 
 
+def test_scores_of_a_large_level_keep_its_small_changes(folder):
+    paths, actual = pd.read_csv("paths.csv"), frame()[-24:]
+    expected = table(run("score", "paths.csv", "next_day.csv")).iloc[0]["energy_score"]
+    paths["value"] += 1e9
+    paths.to_csv("high.csv", index=False)
+    (actual.astype(np.float64) + 1e9).to_csv("high_day.csv")
+    found = table(run("score", "high.csv", "high_day.csv")).iloc[0]["energy_score"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    total = ("--aggregate", "t=0.1*a,0.1*b")
+    expected = table(run("score", "paths.csv", "next_day.csv", *total)).iloc[0]["energy_score"]
+    found = table(run("score", "high.csv", "high_day.csv", *total)).iloc[0]["energy_score"]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_score_of_quantiles_is_the_loss_of_these(folder):
     forecast = Forecaster.load("model").predict(num_samples=21, seed=0)
     levels = [i / 20 for i in range(1, 20)]  # quantiles of 21 paths are paths

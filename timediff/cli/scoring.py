@@ -150,12 +150,12 @@ def _of_paths(
     count = wide.index.unique(PATH).size
     if wide.isna().any(axis=None) or len(wide) != count * len(actual):
         raise DataError("the forecast does not have a value for each series, time and sample")
-    values = wide.sort_index().to_numpy(np.float32).reshape(count, *actual.shape)
-    paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float32))
+    values = wide.sort_index().to_numpy(np.float64).reshape(count, *actual.shape)
+    paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float64))
     if aggregate:
         weights = a.combinations(labels, aggregate)
         rows = [[row.get(label, 0.0) for label in labels] for row in weights.values()]
-        paths, target = combine(paths, target, torch.tensor(rows))
+        paths, target = combine(paths, target, torch.tensor(rows, dtype=torch.float64))
     return score_table(paths, target)
 
 
