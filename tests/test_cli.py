@@ -535,6 +535,36 @@ def test_score_of_quantiles_is_the_loss_of_these(folder):
     assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
 
 
+def test_a_forecast_has_one_value_of_each_series_and_time(folder):
+    forecast = Forecaster.load("model").predict(num_samples=3, seed=0)
+    at = f"'b' at {frame().index[-24]}"
+    for whole, kind in (
+        (forecast.to_frame([0.1, 0.9]), "quantile"),
+        (forecast.to_frame(samples=True), "sample"),
+    ):
+        first = whole.index[(whole["series"] == "b")][0]
+        name = "quantile 0.1" if kind == "quantile" else "sample 0"
+        needed = f"no value of series {at}, {name}: it needs one for each series, time and {kind}"
+        empty = whole.copy()
+        empty.iloc[first, -1] = np.nan
+        again = pd.concat([whole, whole.iloc[[first]]])
+        sample = "" if kind == "quantile" else ", sample 0"
+        for broken, message in (
+            (whole.drop(index=first), needed),
+            (empty, needed.replace("0.1", "0.9")),
+            (again, f"two rows of series {at}{sample}: keep one of them"),
+        ):
+            broken.to_csv("broken.csv", index=False)
+            result = run("score", "broken.csv", "next_day.csv", code=1)
+            assert result.stdout == "" and result.stderr.count("\n") == 1
+            assert message in result.stderr
+        unseen = frame()[-24:]
+        unseen.loc[unseen.index[0], "b"] = np.nan
+        unseen.to_csv("unseen.csv")
+        empty.to_csv("broken.csv", index=False)  # where nothing was observed nothing is needed
+        assert table(run("score", "broken.csv", "unseen.csv")).notna().all(axis=None)
+
+
 def test_backtest_is_that_of_the_forecaster(folder):
     common = ("backtest", "model", "--windows", 2, "--stride", 12, "--samples", 20)
     shown = table(run(*common, "--forecasts", "w.parquet")).set_index("model")
