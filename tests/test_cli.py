@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from typer.testing import CliRunner
 
 from tests.conftest import QUICK, series
@@ -25,6 +26,7 @@ from tests.test_readme import ROOT
 from timediff import Forecaster, scores
 from timediff.cli import app, screen
 from timediff.cli.app import ORDER
+from timediff.cli.arguments import combinations
 from timediff.cli.files import replacing, write_table
 from timediff.cli.settings import COLUMNS, literal, settings
 from timediff.cli.tables import read_table
@@ -263,6 +265,27 @@ def test_numbers_as_labels_find_their_series(folder):
     run("score", "p.csv", "numbered.csv")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("t=*,-1*b", {"a": 1, "c": 1}),
+        ("t=-1*b,*", {"a": 1, "c": 1}),
+        ("t=*,b", {"a": 1, "b": 2, "c": 1}),
+        ("t=a,-1*b,0*c", {"a": 1, "b": -1}),
+        ("t=a,a", "'t' has 'a' twice: write 2\\*a"),
+        ("t=*,2*a,3*a", "'t' has 'a' twice: write 5\\*a"),
+        ("t=*,*", "'t' has '\\*' twice"),
+        ("t=*,-1*a,-1*b,-1*c", "has no series left"),
+    ],
+)
+def test_series_add_to_all_and_are_named_once(text, expected):
+    if isinstance(expected, dict):
+        assert combinations(["a", "b", "c"], [text]) == {"t": expected}
+    else:
+        with pytest.raises(typer.BadParameter, match=expected):
+            combinations(["a", "b", "c"], [text])
+
+
 def test_offsets_of_a_file_are_taken_into_the_zone_of_the_model(folder):
     hours = pd.date_range("2024-03-20", periods=400, freq="h", tz="Europe/Berlin")
     zoned = frame().set_axis(hours)
@@ -480,6 +503,20 @@ def test_score_is_that_of_the_paths(folder):
     assert total["crps"] == pytest.approx(expected["crps_sum"], rel=1e-5)
 
 
+def test_scores_of_a_large_level_keep_its_small_changes(folder):
+    paths, actual = pd.read_csv("paths.csv"), frame()[-24:]
+    expected = table(run("score", "paths.csv", "next_day.csv")).iloc[0]["energy_score"]
+    paths["value"] += 1e9
+    paths.to_csv("high.csv", index=False)
+    (actual.astype(np.float64) + 1e9).to_csv("high_day.csv")
+    found = table(run("score", "high.csv", "high_day.csv")).iloc[0]["energy_score"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    total = ("--aggregate", "t=0.1*a,0.1*b")
+    expected = table(run("score", "paths.csv", "next_day.csv", *total)).iloc[0]["energy_score"]
+    found = table(run("score", "high.csv", "high_day.csv", *total)).iloc[0]["energy_score"]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
 def test_score_of_quantiles_is_the_loss_of_these(folder):
     forecast = Forecaster.load("model").predict(num_samples=21, seed=0)
     levels = [i / 20 for i in range(1, 20)]  # quantiles of 21 paths are paths
@@ -496,6 +533,36 @@ def test_score_of_quantiles_is_the_loss_of_these(folder):
     forecast.to_frame(level=90.0).to_csv("l.csv", index=False)
     found = table(run("score", "l.csv", "next_day.csv")).iloc[0]
     assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
+
+
+def test_a_forecast_has_one_value_of_each_series_and_time(folder):
+    forecast = Forecaster.load("model").predict(num_samples=3, seed=0)
+    at = f"'b' at {frame().index[-24]}"
+    for whole, kind in (
+        (forecast.to_frame([0.1, 0.9]), "quantile"),
+        (forecast.to_frame(samples=True), "sample"),
+    ):
+        first = whole.index[(whole["series"] == "b")][0]
+        name = "quantile 0.1" if kind == "quantile" else "sample 0"
+        needed = f"no value of series {at}, {name}: it needs one for each series, time and {kind}"
+        empty = whole.copy()
+        empty.iloc[first, -1] = np.nan
+        again = pd.concat([whole, whole.iloc[[first]]])
+        sample = "" if kind == "quantile" else ", sample 0"
+        for broken, message in (
+            (whole.drop(index=first), needed),
+            (empty, needed.replace("0.1", "0.9")),
+            (again, f"two rows of series {at}{sample}: keep one of them"),
+        ):
+            broken.to_csv("broken.csv", index=False)
+            result = run("score", "broken.csv", "next_day.csv", code=1)
+            assert result.stdout == "" and result.stderr.count("\n") == 1
+            assert message in result.stderr
+        unseen = frame()[-24:]
+        unseen.loc[unseen.index[0], "b"] = np.nan
+        unseen.to_csv("unseen.csv")
+        empty.to_csv("broken.csv", index=False)  # where nothing was observed nothing is needed
+        assert table(run("score", "broken.csv", "unseen.csv")).notna().all(axis=None)
 
 
 def test_backtest_is_that_of_the_forecaster(folder):

@@ -49,7 +49,8 @@ Aggregate = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=A,B",
-        help="A total, path by path; 2*A and -1*B are weights, NAME=* sums all. Repeatable.",
+        help="A total, path by path; 2*A and -1*B are weights, NAME=* sums all, and *,-1*A all but "
+        "A. Repeatable.",
     ),
 ]
 Lower = Annotated[
@@ -130,7 +131,7 @@ def label(columns: Sequence[Any], text: str) -> Any:
 def combinations(
     columns: Sequence[Any], texts: list[str], option: str = "--aggregate"
 ) -> dict[str, dict[Any, float]]:
-    """``north=a,b`` and ``spread=a,-1*b`` as weights of series.
+    """``north=a,b`` and ``spread=a,-1*b`` as weights of series; to ``*``, all, the others add.
 
     Raises:
         OptionError: an unknown series.
@@ -144,17 +145,29 @@ def combinations(
         if name in found:
             message = f"{name!r} is given twice: write one {option} {name}=A,B with all of it"
             raise typer.BadParameter(message, param_hint=option)
-        weights: dict[Any, float] = {}
-        found[name] = weights
+        everything = 0.0
+        own: dict[Any, list[float]] = {}
         for member in members.split(","):
             if member == "*" and "*" not in known:
-                weights |= dict.fromkeys(columns, 1.0)
+                if everything:
+                    raise typer.BadParameter(f"{name!r} has '*' twice", param_hint=option)
+                everything = 1.0
                 continue
             weighted = re.fullmatch(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)\*(.+)", member)
             if weighted and member not in known:
-                weights[label(columns, weighted[2])] = float(weighted[1])
+                own.setdefault(label(columns, weighted[2]), []).append(float(weighted[1]))
             else:
-                weights[label(columns, member)] = 1.0
+                own.setdefault(label(columns, member), []).append(1.0)
+        for column, several in own.items():
+            if len(several) > 1:
+                message = f"{name!r} has {str(column)!r} twice: write {sum(several):g}*{column}"
+                raise typer.BadParameter(message, param_hint=option)
+        weights = dict.fromkeys(columns if everything else own, everything)
+        for column, (weight,) in own.items():
+            weights[column] += weight
+        found[name] = {column: weight for column, weight in weights.items() if weight != 0}
+        if not found[name]:
+            raise typer.BadParameter(f"{text!r} has no series left", param_hint=option)
     return found
 
 

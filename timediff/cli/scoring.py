@@ -94,11 +94,12 @@ def _scores(
         names = {"id_column": ids, "time_column": times, "target_column": target}
     if aggregate and PATH not in table.columns:
         raise DataError("quantiles cannot be summed: score a table of paths (predict --paths)")
+    _check_rows(table, [ids, times, *([PATH] if PATH in table.columns else [])])
     labels, stamps = list(table[ids].unique()), _stamps(table[times])
     actual = _observed(labels, stamps, observed, names, freq)
     if PATH in table.columns:
-        return _of_paths(table, labels, actual, aggregate)
-    return _of_quantiles(table, labels, actual)
+        return _of_paths(table, labels, stamps, actual, aggregate)
+    return _of_quantiles(table, labels, stamps, actual)
 
 
 def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
@@ -111,6 +112,37 @@ def _roles(table: "pd.DataFrame") -> tuple["pd.DataFrame", str, str]:
         )
     ids, times = table.columns[:2]
     return table.assign(**{times: parsed}), ids, times
+
+
+def _check_rows(table: "pd.DataFrame", keys: list[str]) -> None:
+    """Raise a DataError where two rows are of the same series and time (and sample)."""
+    twice = table.duplicated(keys).to_numpy()
+    if twice.any():
+        series, stamp, *sample = (table[key][twice].iloc[0] for key in keys)
+        raise DataError(
+            f"the forecast has two rows of series {str(series)!r} at {stamp}"
+            + "".join(f", sample {number}" for number in sample)
+            + ": keep one of them"
+        )
+
+
+def _check_values(
+    values: "np.ndarray",
+    actual: "np.ndarray",
+    kinds: list[str],
+    labels: list[Any],
+    stamps: "pd.DatetimeIndex",
+) -> None:
+    """Raise a DataError where a value ``(K, P, D)`` is missing beside an observation."""
+    import numpy as np
+
+    bad = np.isnan(values) & ~np.isnan(actual)
+    if bad.any():
+        step, series, kind = np.argwhere(bad.transpose(1, 2, 0))[0]
+        raise DataError(
+            f"the forecast has no value of series {str(labels[series])!r} at {stamps[step]}, "
+            f"{kinds[kind]}: it needs one for each series, time and {kinds[kind].split()[0]}"
+        )
 
 
 def _observed(
@@ -138,29 +170,34 @@ def _stamps(times: "pd.Series") -> "pd.DatetimeIndex":
 
 
 def _of_paths(
-    table: "pd.DataFrame", labels: list[Any], actual: "np.ndarray", aggregate: list[str] | None
+    table: "pd.DataFrame",
+    labels: list[Any],
+    stamps: "pd.DatetimeIndex",
+    actual: "np.ndarray",
+    aggregate: list[str] | None,
 ) -> dict[str, float]:
     import numpy as np
+    import pandas as pd
     import torch
 
     from timediff.scores import combine, score_table
 
     ids, times, value = table.columns[0], table.columns[1], table.columns[-1]
+    samples = sorted(table[PATH].unique())
     wide = table.pivot(index=[PATH, times], columns=ids, values=value)[labels]
-    count = wide.index.unique(PATH).size
-    if wide.isna().any(axis=None) or len(wide) != count * len(actual):
-        raise DataError("the forecast does not have a value for each series, time and sample")
-    values = wide.sort_index().to_numpy(np.float32).reshape(count, *actual.shape)
-    paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float32))
+    wide = wide.reindex(pd.MultiIndex.from_product([samples, stamps]))
+    values = wide.to_numpy(np.float64).reshape(len(samples), *actual.shape)
+    _check_values(values, actual, [f"sample {number}" for number in samples], labels, stamps)
+    paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float64))
     if aggregate:
         weights = a.combinations(labels, aggregate)
         rows = [[row.get(label, 0.0) for label in labels] for row in weights.values()]
-        paths, target = combine(paths, target, torch.tensor(rows))
+        paths, target = combine(paths, target, torch.tensor(rows, dtype=torch.float64))
     return score_table(paths, target)
 
 
 def _of_quantiles(
-    table: "pd.DataFrame", labels: list[Any], actual: "np.ndarray"
+    table: "pd.DataFrame", labels: list[Any], stamps: "pd.DatetimeIndex", actual: "np.ndarray"
 ) -> dict[str, float]:
     import numpy as np
 
@@ -169,9 +206,11 @@ def _of_quantiles(
         raise DataError(f"no column of {list(table.columns)} is a quantile, nor are there paths")
     ids, times = table.columns[:2]
     wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
+    found = np.stack([wide[c][labels].to_numpy(np.float64) for c in levels])
+    _check_values(found, actual, [f"quantile {c}" for c in levels], labels, stamps)
     seen = ~np.isnan(actual)
     # a quantile that two columns have (0.1 and lo-80) counts once
-    values = {q: wide[c][labels].to_numpy()[seen] for c, q in levels.items()}
+    values = {q: one[seen] for q, one in zip(levels.values(), found, strict=True)}
     y = actual[seen]
     losses = [2 * ((y - v) * (q - (y <= v))).sum() / np.abs(y).sum() for q, v in values.items()]
     scores = {"weighted_quantile_loss": float(np.mean(losses)), "quantiles": float(len(values))}
