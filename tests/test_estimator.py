@@ -787,6 +787,13 @@ def test_an_unknown_frequency_is_named():
         TimeGradEstimator("h", 0)
 
 
+@pytest.mark.parametrize("seed", [1.5, "1", -1, True, 2**70])
+def test_what_is_no_seed_is_named(seed, unchecked):
+    with pytest.raises(OptionError, match=f"seed is {seed!r}: give a whole number"):
+        TimeGradEstimator("h", 6, seed=seed)
+    assert TimeGradEstimator("h", 6, seed=np.int64(3)).seed == 3
+
+
 # -- missing values --------------------------------------------------------------------------
 
 
