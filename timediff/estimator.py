@@ -71,8 +71,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         **options: Any,
     ):
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}))
-        if prediction_length < 1:
-            raise OptionError(f"prediction_length is {prediction_length}: forecast at least 1 step")
+        prediction_length = whole("prediction_length", prediction_length, 1)
         freq = text_of(freq)
         seasonality.seasons(freq)  # raises for a frequency that is not known
         self.freq, self.prediction_length = freq, prediction_length
