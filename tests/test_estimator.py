@@ -787,6 +787,26 @@ def test_an_unknown_frequency_is_named():
         TimeGradEstimator("h", 0)
 
 
+@pytest.mark.parametrize("length", [1.5, True, "6", None])
+def test_a_horizon_that_is_no_number_of_steps_is_named(length, unchecked):
+    with pytest.raises(OptionError, match=f"prediction_length is {length!r}: give a whole"):
+        TimeGradEstimator("h", length)
+    assert TimeGradEstimator("h", np.int64(6)).prediction_length == 6
+
+
+@pytest.mark.parametrize("freq", [5, None, pd.Timedelta("1h")])
+def test_what_is_no_frequency_is_named(freq, unchecked):
+    with pytest.raises(OptionError, match=r"freq is .*: give text such as 'h'"):
+        TimeGradEstimator(freq, 6)
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", -1, True, 2**70])
+def test_what_is_no_seed_is_named(seed, unchecked):
+    with pytest.raises(OptionError, match=f"seed is {seed!r}: give a whole number"):
+        TimeGradEstimator("h", 6, seed=seed)
+    assert TimeGradEstimator("h", 6, seed=np.int64(3)).seed == 3
+
+
 # -- missing values --------------------------------------------------------------------------
 
 

@@ -26,8 +26,8 @@ def number(name: str, value: Any) -> float:
         raise OptionError(f"{name}: {value!r} is no number") from None
 
 
-def whole(name: str, value: Any, least: int) -> int:
-    """The value, if it is a whole number and not below ``least``.
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """The value, if it is a whole number, not below ``least`` and not above ``most``.
 
     Raises:
         OptionError: it is not.
@@ -40,6 +40,8 @@ def whole(name: str, value: Any, least: int) -> int:
         result = least - 1
     if result < least:
         raise OptionError(f"{name} is {value!r}: give a whole number, {least} or more")
+    if most is not None and result > most:
+        raise OptionError(f"{name} is {value!r}: give a whole number, {most} at most")
     return result
 
 

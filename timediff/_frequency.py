@@ -45,8 +45,10 @@ def text_of(freq: str | pd.offsets.BaseOffset) -> str:
     """A frequency as text: an alias as it is, an offset as ``_calendars.describe`` writes it.
 
     Raises:
-        OptionError: an offset that cannot be counted.
+        OptionError: neither of the two, or an offset that cannot be counted.
     """
+    if not isinstance(freq, str | pd.offsets.BaseOffset):
+        raise OptionError(f"freq is {freq!r}: give text such as 'h' or 'D', or an offset of pandas")
     return freq if isinstance(freq, str) else describe(freq)
 
 

@@ -15,6 +15,7 @@ from gluonts.torch.model.estimator import PyTorchLightningEstimator, TrainOutput
 from gluonts.transform import Identity, Transformation
 
 from timediff import seasonality
+from timediff._arguments import whole
 from timediff._calendars import named
 from timediff._frequency import text_of
 from timediff.checkpoints import check_checkpoint
@@ -30,6 +31,8 @@ from timediff.store import SeriesStore
 from timediff.training import Training
 from timediff.validation import Source
 from timediff.windows import WindowSpec, build_network
+
+LARGEST_SEED = 2**64 - 1  # that torch's generators take
 
 
 class TimeGradEstimator(PyTorchLightningEstimator):
@@ -68,12 +71,12 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         **options: Any,
     ):
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}))
-        if prediction_length < 1:
-            raise OptionError(f"prediction_length is {prediction_length}: forecast at least 1 step")
+        prediction_length = whole("prediction_length", prediction_length, 1)
         freq = text_of(freq)
         seasonality.seasons(freq)  # raises for a frequency that is not known
         self.freq, self.prediction_length = freq, prediction_length
-        self.preset, self.seed = preset, seed
+        self.preset = preset
+        self.seed = None if seed is None else whole("seed", seed, 0, LARGEST_SEED)
         self.options = Options.from_preset(preset, **options)
 
     # -- what GluonTS expects of an estimator ------------------------------------------------

@@ -4,6 +4,7 @@ A sampler writes one method, ``step``: from step k to an earlier step j. Which s
 where the chain starts and where the noise comes from is decided here.
 """
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -106,15 +107,15 @@ class Sampler(ABC):
             the data) or ``"logsnr"`` (uniform in the logarithm of alpha / sigma).
 
     Raises:
-        OptionError: a number of steps below 1, or an unknown spacing.
+        OptionError: a number of steps below 1, one that is not whole, or an unknown spacing.
     """
 
     def __init__(self, steps: int | Sequence[int] | None = None, spacing: str = "uniform"):
         if spacing not in SPACINGS:
             raise unknown_name("spacing", spacing, list(SPACINGS))
-        if isinstance(steps, int) and steps < 1:
+        self.steps, self.spacing = _read_steps(steps), spacing
+        if isinstance(self.steps, int) and self.steps < 1:
             raise OptionError(f"steps is {steps}: a sampler takes at least one step")
-        self.steps, self.spacing = steps, spacing
 
     @abstractmethod
     def step(self, chain: Chain, x: Float[Tensor, "*b d"], k: int, j: int) -> Float[Tensor, "*b d"]:
@@ -128,7 +129,7 @@ class Sampler(ABC):
         """
         top, schedule = model.schedule.num_steps, model.schedule
         if self.steps is not None and not isinstance(self.steps, int):
-            visited = [*map(int, self.steps), 0]
+            visited = [*self.steps, 0]
             if not 1 <= visited[0] <= top or not all(k > j for k, j in pairwise(visited)):
                 raise OptionError(f"steps must fall from at most {top} to at least 1: {self.steps}")
             return visited
@@ -188,6 +189,24 @@ class Sampler(ABC):
         for k, j in pairwise(visited):
             x = self.step(chain, x, k, j)
         return x if project is None else project(x)
+
+
+def _read_steps(steps: Any) -> int | list[int] | None:
+    """The steps as numbers of Python.
+
+    Raises:
+        OptionError: neither a whole number nor several of them, nor None.
+    """
+    try:
+        if isinstance(steps, str | bytes | bool):
+            raise TypeError
+        if steps is None or not np.ndim(steps):
+            return None if steps is None else operator.index(steps)
+        return [operator.index(k) for k in steps]
+    except TypeError:
+        raise OptionError(
+            f"steps is {steps!r}: give a whole number, the steps to visit, or None for all"
+        ) from None
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", Sampler)
