@@ -59,3 +59,9 @@ def test_the_fair_distance_of_one_law_has_mean_0_and_the_other_has_not():
 def test_what_has_no_distance(x, y, fair):
     with pytest.raises(DataError):
         energy_distance(x, y, fair)
+
+
+@pytest.mark.parametrize("shapes", [((50,), (50,)), ((4, 5, 2), (4, 5, 2)), ((4, 2), (4, 3))])
+def test_vectors_have_two_axes(shapes, unchecked):
+    with pytest.raises(DataError, match=r"vectors of each law, \(n, d\), of one length"):
+        energy_distance(*(torch.ones(shape) for shape in shapes))

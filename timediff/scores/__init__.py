@@ -12,6 +12,7 @@ compares two laws instead of a forecast with what came.
 import warnings
 
 from timediff.errors import DataWarning
+from timediff.scores._inputs import check
 from timediff.scores.calibration import coverage, coverage_sum, reliability
 from timediff.scores.combination import combine
 from timediff.scores.dawid_sebastiani import dawid_sebastiani
@@ -72,7 +73,8 @@ def score_table(
         DataError: shapes that do not fit, a NaN or infinite sample, an infinite target,
             or no observation.
     """
-    if not target.nan_to_num().any() and not target.isnan().all():
+    check(samples, target)
+    if not target.nan_to_num().any():
         warnings.warn(
             "all that was observed is 0: crps is NaN, which is relative to it; use energy_score",
             DataWarning,

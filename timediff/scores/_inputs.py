@@ -20,9 +20,14 @@ def check(samples: Tensor, target: Tensor) -> None:
     """Refuse what would give a number without a meaning.
 
     Raises:
-        DataError: the shapes do not belong together, a sample is NaN or infinite where there is
-            an observation, a target is infinite, or there is no observation at all.
+        DataError: one is no tensor, the shapes do not belong together, a sample is NaN or infinite
+            where there is an observation, a target is infinite, or there is no observation at all.
     """
+    for name, x in (("samples", samples), ("target", target)):
+        if not isinstance(x, Tensor):
+            raise DataError(
+                f"{name} is a {type(x).__name__}: give torch tensors, torch.from_numpy({name})"
+            )
     fits = samples.ndim >= 3 and (*samples.shape[:-3], *samples.shape[-2:]) == tuple(target.shape)
     if not fits or 0 in samples.shape:
         raise DataError(

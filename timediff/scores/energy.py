@@ -91,9 +91,9 @@ def energy_distance(
         Székely & Rizzo 2013.
     """
     least = 2 if fair else 1
-    if x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
         raise DataError(
-            f"needs at least {least} vectors of each law, of one length;"
+            f"needs at least {least} vectors of each law, (n, d), of one length;"
             f" got {tuple(x.shape)} and {tuple(y.shape)}"
         )
     if not (torch.isfinite(x).all() and torch.isfinite(y).all()):
