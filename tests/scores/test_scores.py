@@ -485,9 +485,7 @@ def test_options_out_of_range_are_named():
 def test_arrays_are_told_to_become_tensors(unchecked):
     samples, target = np.ones((2, 5, 3, 4)), np.ones((2, 3, 4))
     for score in (scores.crps, scores.energy_score, scores.coverage, scores.score_table):
-        with pytest.raises(
-            DataError, match=r"samples is a ndarray: .*from_numpy\(samples\)"
-        ):
+        with pytest.raises(DataError, match=r"samples is a ndarray: .*from_numpy\(samples\)"):
             score(samples, target)
         with pytest.raises(DataError, match=r"target is a ndarray"):
             score(torch.from_numpy(samples), target)
