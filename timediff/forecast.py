@@ -48,14 +48,17 @@ class JointForecast(SampleForecast):
         """A quantile, indexed by time."""
         return self._table(self.quantile(q))
 
-    def copy_dim(self, dim: int) -> "JointForecast":
-        """The forecast of one series, by its number."""
+    def copy_dim(self, dim: int) -> SampleForecast:
+        """The forecast of one series, by its number; GluonTS's own, with which it evaluates.
+
+        Of a calendar its index counts steps, as the entries do.
+        """
         if self.samples.ndim == 2:
             return self._of(self.samples, self.columns)
         return self._of(self.samples[:, :, dim], [self.columns[dim]])
 
-    def copy_aggregate(self, agg_fun: Callable[..., np.ndarray]) -> "JointForecast":
-        """The forecast of what a function makes of all series, such as ``numpy.sum``.
+    def copy_aggregate(self, agg_fun: Callable[..., np.ndarray]) -> SampleForecast:
+        """The forecast of what a function makes of all series, such as ``numpy.sum``; likewise.
 
         Args:
             agg_fun: is called with the samples and ``axis=2``.
@@ -64,12 +67,12 @@ class JointForecast(SampleForecast):
             return self._of(self.samples, self.columns)
         return self._of(agg_fun(self.samples, axis=2), None)
 
-    def _of(self, samples: np.ndarray, columns: list[Any] | None) -> "JointForecast":
+    def _of(self, samples: np.ndarray, columns: list[Any] | None) -> SampleForecast:
         """Of one series, which has its name in ``info`` if the others had theirs there."""
         info = {**(self.info or {})}
         if info.pop("columns", None) is not None and columns is not None:
             info["columns"] = columns
-        return JointForecast(samples, self.start_date, item_id=self.item_id, info=info or None)
+        return SampleForecast(samples, self.start_date, item_id=self.item_id, info=info or None)
 
     def plot(self, **options: Any) -> Any:  # type: ignore[override]
         """A fan chart for each series; see :func:`timediff.plot.fan_chart`.

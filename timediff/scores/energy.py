@@ -85,7 +85,7 @@ def energy_distance(
         A scalar in the units of the vectors, computed in float64.
 
     Raises:
-        DataError: lengths that do not fit, too few vectors, or one that is NaN or infinite.
+        DataError: shapes that do not fit, too few vectors, or one that is NaN or infinite.
 
     References:
         Székely & Rizzo 2013.
