@@ -276,6 +276,7 @@ def test_numbers_as_labels_find_their_series(folder):
         ("t=*,2*a,3*a", "'t' has 'a' twice: write 5\\*a"),
         ("t=*,*", "'t' has '\\*' twice"),
         ("t=*,-1*a,-1*b,-1*c", "has no series left"),
+        ("t=.5*a,1.*b,2e-1*c", {"a": 0.5, "b": 1, "c": 0.2}),
     ],
 )
 def test_series_add_to_all_and_are_named_once(text, expected):

@@ -275,7 +275,7 @@ def test_training_on_from_a_predictor(predictor):
         assert torch.allclose(p, start[name], atol=1e-6), name
     for name, t in predictor.network.state_dict().items():
         assert torch.equal(t, start[name]), "the predictor itself was changed"
-    with pytest.raises(OptionError, match="not this estimator's"):
+    with pytest.raises(OptionError, match="the predictor is of another network"):
         quick_estimator(hidden_size=9).train_from(predictor, [entry()])
 
 
@@ -507,6 +507,22 @@ def test_training_goes_on_from_a_full_checkpoint_and_refuses_one_of_weights_only
         quick_estimator().train([entry()], ckpt_path=str(tmp_path / "weights.ckpt"))
     with pytest.raises(OptionError, match="cannot be read"):
         quick_estimator().train([entry()], ckpt_path=str(tmp_path / "none.ckpt"))
+    for other in (quick_estimator(hidden_size=9), quick_estimator(3), quick_estimator(prior=False)):
+        with pytest.raises(OptionError, match=r"full.ckpt' is of another network: .*hidden_size"):
+            other.train([entry()], ckpt_path=str(tmp_path / "full.ckpt"))
+
+
+def test_a_model_with_numbers_of_numpy_is_saved(predictor, tmp_path, unchecked):
+    made = quick_estimator(steps=np.int64(2), dropout=np.float32(0.5)).train([entry()])
+    made.serialize(tmp_path)
+    assert Predictor.deserialize(tmp_path).network.options == made.network.options
+    one, other = (next(predictor.predict([entry()], 2, 0, steps=k)) for k in (np.int64(2), 2))
+    np.testing.assert_array_equal(one.samples, other.samples)
+
+
+def test_no_validation_on_purpose_is_no_warning(recwarn):
+    quick_estimator(validation_windows=0).train([entry()])
+    assert not [w for w in recwarn if "val_dataloader" in str(w.message)]
 
 
 def test_nothing_is_written_to_the_working_directory(tmp_path, monkeypatch):

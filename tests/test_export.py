@@ -136,7 +136,7 @@ def plain_runner(predictor: TimeGradPredictor) -> runner.Runner:
     made = runner.Runner.__new__(runner.Runner)
     made.manifest = json.loads(json.dumps(manifest_of(predictor, "onnx")))
     made.dim, made.horizon = predictor.network.target_dim, predictor.spec.prediction_length
-    made.context, made.first = predictor.spec.context_length, -predictor.spec.first
+    made.first = -predictor.spec.first
     return made
 
 

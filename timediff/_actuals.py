@@ -31,16 +31,11 @@ def actuals_of(forecast: "Forecast", data: Any) -> np.ndarray:
     reading = read(data, freq=freq, day_first=forecast.info.get("day_first"), **long)
     (entry,) = reading.entries.values()
     own = entry["info"]["columns"]
-    lacking = [column for column in forecast.columns if column not in own]
-    if lacking:
-        raise DataError(
-            f"the table has no series {lacking[0]!r}, which the forecast has: add it, with NaN "
-            "where it was not observed; of totals give the totals that were observed"
-        )
     picks = [i for i, column in enumerate(own) if column in forecast.columns]
     info = {**entry["info"], "columns": [own[i] for i in picks]}
     if ("freq" in info) != ("freq" in forecast.info):  # one has periods: they count the same steps
         stamped = {key: forecast.info[key] for key in ("freq", "phase") if key in forecast.info}
         info = {k: v for k, v in info.items() if k not in ("freq", "phase")} | stamped
     entry = {"start": entry["start"], "target": entry["target"][picks], "info": info}
-    return observed_at(aligned(entry, forecast.columns, forecast.name), forecast.stamps)
+    entry = aligned(entry, forecast.columns, forecast.name, "which the forecast has")
+    return observed_at(entry, forecast.stamps)

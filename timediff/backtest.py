@@ -1,6 +1,6 @@
 """Forecasts of the past as if it had not been seen, and what they were worth."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from timediff.histories import Entry
 from timediff.quantiles import percentages
 from timediff.reading import Names
 from timediff.results import Forecast
-from timediff.scores import coverage, crps, reliability, score_table
+from timediff.scores import combine, coverage, crps, reliability, score_table
 from timediff.types import Number, Tensor
 
 if TYPE_CHECKING:
@@ -134,14 +134,7 @@ class Backtest:
         Raises:
             OptionError: one is not between 1 and 100.
         """
-        from timediff.scores.combination import summed
-
-        wanted = percentages(levels)
-        shares = [level / 100 for level in wanted]
-        single = reliability(self._paths(), self._target, shares)
-        total = reliability(*summed(self._paths(), self._target), shares)
-        index = pd.Index(wanted, name="level")
-        return pd.DataFrame({"series": 100 * single.numpy(), "sum": 100 * total.numpy()}, index)
+        return coverage_table(self.samples, self.actuals, levels)
 
     def to_frame(self, **options: Any) -> pd.DataFrame:
         """The forecasts of all windows as one long table, with ``cutoff`` and what was observed.
@@ -214,6 +207,36 @@ def cut(entries: dict[Hashable, Entry], horizon: int, windows: int, stride: int)
             )
         found += [Window(key, first + i * stride) for i in range(windows)]
     return found
+
+
+def coverage_table(
+    samples: np.ndarray,
+    actuals: np.ndarray,
+    levels: Number | Iterable[Number],
+    totals: Mapping[str, np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """The share of observations within central intervals, in per cent, a row for each level.
+
+    Args:
+        samples: ``(W, S, P, D)``.
+        actuals: ``(W, P, D)``, NaN where nothing was observed.
+        levels: in per cent.
+        totals: weights ``(D,)`` of the series in combinations, by the names of their columns; they
+            come after those of the ``series`` and of their ``sum``.
+
+    Raises:
+        OptionError: a level is not between 1 and 100.
+    """
+    wanted = percentages(levels)
+    shares = [level / 100 for level in wanted]
+    x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in (samples, actuals))
+    weights = {"sum": np.ones(y.shape[-1]), **(totals or {})}
+    columns = {"series": reliability(x, y, shares)} | {
+        name: reliability(*combine(x, y, torch.from_numpy(w)), shares)
+        for name, w in weights.items()
+    }
+    index = pd.Index(wanted, name="level")
+    return pd.DataFrame({name: 100 * share.numpy() for name, share in columns.items()}, index)
 
 
 def run_backtest(

@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
 
 from timediff.errors import OptionError
 from timediff.types import Tensor
@@ -50,6 +51,27 @@ def weights(path: str) -> dict[str, Tensor]:
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     prefix = "network."
     return {name[len(prefix) :]: t for name, t in state.items() if name.startswith(prefix)}
+
+
+def load_weights(network: nn.Module, state: dict[str, Tensor], whose: str) -> None:
+    """Give a network these weights.
+
+    Args:
+        network: what to load them into.
+        state: the weights, by their names.
+        whose: they are, for the message.
+
+    Raises:
+        OptionError: they are of another network.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        _, first, *_ = [*str(error).splitlines(), ""]
+        raise OptionError(
+            f"{whose} is of another network: the number of series, the horizon, or an option such "
+            f"as hidden_size differs ({first.strip()})"
+        ) from error
 
 
 def check_checkpoint(path: str) -> None:

@@ -207,7 +207,7 @@ def read_dataset(dataset: Iterable[Any], freq: str) -> list[Panel]:
                 f"entry number {i} has {other.values.shape[1]} series, the first has "
                 f"{first.values.shape[1]}: one model forecasts a fixed set of series"
             )
-    check_names(panels, names_of(panels), "the first entry")
+    check_names(panels, names_of(panels), "the first entry has")
     return panels
 
 
@@ -222,7 +222,7 @@ def check_names(panels: Iterable[Panel], names: list[Any] | None, whose: str) ->
     Args:
         panels: the entries; those without names are taken to have these.
         names: what they should be; None if not known.
-        whose: they are, for the message.
+        whose: they are, and a verb, for the message.
 
     Raises:
         DataError: another name, or another order.
@@ -233,6 +233,6 @@ def check_names(panels: Iterable[Panel], names: list[Any] | None, whose: str) ->
             continue
         i = next(i for i, pair in enumerate(zip(own, names, strict=True)) if pair[0] != pair[1])
         raise DataError(
-            f"{panel.title} has {own[i]!r} as series number {i}, {whose} {names[i]!r}: give all "
-            "entries the same series, in one order"
+            f"column {i} of {panel.title} is {own[i]!r}, but {whose} {names[i]!r} there: give the "
+            f"columns in the order {names}"
         )

@@ -18,7 +18,7 @@ from timediff import seasonality
 from timediff._arguments import whole
 from timediff._calendars import named
 from timediff._frequency import text_of
-from timediff.checkpoints import check_checkpoint
+from timediff.checkpoints import check_checkpoint, load_weights
 from timediff.device import best_device
 from timediff.entries import Panel, check_names, names_of, read_dataset
 from timediff.errors import DataError, OptionError
@@ -161,7 +161,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
             held_out = self._read(validation_data)
             if held_out[0].values.shape[1] != panels[0].values.shape[1]:
                 raise DataError("the validation data have another number of series")
-            check_names(held_out, names_of(panels), "the training data")
+            check_names(held_out, names_of(panels), "the training data have")
         if ckpt_path is not None:
             check_checkpoint(ckpt_path)
         if from_predictor is None:
@@ -175,10 +175,9 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                     f"{named(spec.freq)!r}, this estimator {self.prediction_length} of "
                     f"{named(self.freq)!r}"
                 )
+            check_names([*panels, *(held_out or [])], from_predictor.columns, "the predictor has")
         else:
             raise OptionError(f"train_from takes a TimeGradPredictor, not {from_predictor!r}")
-        if from_predictor is not None:
-            check_names([*panels, *(held_out or [])], from_predictor.columns, "the predictor")
         panels = [spec.features.in_order(panel) for panel in panels]
         held_out = held_out and [spec.features.in_order(panel) for panel in held_out]
         for panel in [*panels, *(held_out or [])]:
@@ -221,12 +220,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         o = self.options
         network = build_network(o, spec, panels[0].values.shape[1])
         if from_predictor is not None:
-            try:
-                network.load_state_dict(from_predictor.network.state_dict())
-            except RuntimeError as error:
-                raise OptionError(
-                    f"the predictor's network is not this estimator's: {error}"
-                ) from error
+            load_weights(network, from_predictor.network.state_dict(), "the predictor")
         store = SeriesStore(panels, spec)
         kept = o.validation_windows if held_out is None else 0
         windows, held, overlap = split_windows(panels, spec, kept)

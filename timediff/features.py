@@ -88,7 +88,7 @@ def read_features(
     info = entry.get("info") or {}
     given = info.get("features") or {}
     fields = [f for f in (KNOWN, PAST, REAL, CATEGORY) if entry.get(f) is not None]
-    fields = [f for f in fields if np.ndim(entry[f]) == 0 or len(entry[f])]
+    fields = [f for f in fields if not hasattr(entry[f], "__len__") or len(entry[f])]
     if not fields:
         return None
     arrays: dict[str, np.ndarray] = {}

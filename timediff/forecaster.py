@@ -19,7 +19,6 @@ from timediff.drawing import draw
 from timediff.errors import DataError, OptionError, TimediffError
 from timediff.forecast_group import ForecastGroup
 from timediff.later import Kept
-from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 from timediff.quantiles import quantile_columns
 from timediff.reading import Features, read
@@ -492,16 +491,16 @@ class Forecaster:
         check_options(Recalibration, options, ("forecasts", "actuals"))
         if backtest is None:
             backtest = self.backtest(windows=windows, baselines=False)
-        if backtest.samples.shape[2] != self.horizon:
-            raise DataError(
-                f"the backtest has windows of {backtest.samples.shape[2]} steps, the forecaster "
-                f"forecasts {self.horizon}"
-            )
         recalibration = Recalibration(backtest, **options)
         if recalibration.columns != self.columns:
             raise DataError(
                 f"the backtest has the series {recalibration.columns}, the forecaster "
                 f"{self.columns}"
+            )
+        steps = backtest.samples.shape[2]
+        if steps != self.horizon:
+            raise DataError(
+                f"the backtest has windows of {steps} steps, the forecaster {self.horizon}"
             )
         self.recalibration = recalibration
         return recalibration
@@ -548,10 +547,8 @@ class Forecaster:
             data: the history to forecast from, if any.
             options: ``seed`` and ``device`` of the forecaster.
         """
-        spec, own, usual = predictor.spec, predictor.network.options, Options()
-        names = [field.name for field in dataclasses.fields(own)]
-        changed = {n: getattr(own, n) for n in names if getattr(own, n) != getattr(usual, n)}
-        forecaster = cls(spec.prediction_length, freq=spec.freq, **{**changed, **options})
+        spec, own = predictor.spec, vars(predictor.network.options)
+        forecaster = cls(spec.prediction_length, freq=spec.freq, **{**own, **options})
         history = Kept()
         if data is not None:
             history = Kept.of(read(data, freq=spec.freq), predictor.columns)

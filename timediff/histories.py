@@ -20,8 +20,19 @@ Entry = dict[str, Any]
 MOST_EMPTY = 10  # times the longer of history and new rows, by which the former may be lengthened
 
 
-def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
+def aligned(
+    entry: Entry,
+    columns: list[Any],
+    name: Hashable,
+    whose: str = "which the model was fitted with",
+) -> Entry:
     """The entry with its series in this order.
+
+    Args:
+        entry: may have them in another.
+        columns: the order.
+        name: of the table, for messages.
+        whose: they are, for messages.
 
     Raises:
         DataError: a series is missing, or is not among them.
@@ -36,8 +47,8 @@ def aligned(entry: Entry, columns: list[Any], name: Hashable) -> Entry:
     for column in columns:
         if column not in own:
             raise DataError(
-                f"table {name!r} has no series {column!r}, which the model was fitted with: add "
-                "it, with NaN where it was not observed"
+                f"table {name!r} has no series {column!r}, {whose}: add it, with NaN where it was "
+                "not observed"
             )
     order = [own.index(column) for column in columns]
     info = {**entry["info"], "columns": list(columns)}

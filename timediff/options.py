@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from timediff.diffusion import DENOISERS, PARAMETERIZATIONS, SAMPLERS, SCHEDULES, WEIGHTINGS
 from timediff.diffusion.model import LOSSES
 from timediff.errors import OptionError
@@ -196,7 +198,10 @@ class Options:
         if self.lags is not None and not isinstance(self.lags, str):
             object.__setattr__(self, "lags", tuple(sorted(set(map(int, self.lags)))))
         for field in dataclasses.fields(self):
-            check_kind(field.name, field.type, getattr(self, field.name))
+            value = getattr(self, field.name)
+            check_kind(field.name, field.type, value)
+            if isinstance(value, np.generic):  # a number that is not numpy's can be saved
+                object.__setattr__(self, field.name, value.item())
         for name, known in CHOICES.items():
             value = getattr(self, name)
             if isinstance(value, str) and value not in known:

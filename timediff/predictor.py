@@ -15,7 +15,7 @@ from gluonts.transform import Identity
 from timediff._arguments import whole
 from timediff.device import best_device
 from timediff.diffusion import SAMPLERS, Sampler
-from timediff.entries import Panel, read_entry
+from timediff.entries import Panel, check_names, read_entry
 from timediff.errors import DataError
 from timediff.forecast import JointForecast
 from timediff.network import Batch, TimeGradNetwork
@@ -279,14 +279,7 @@ class TimeGradPredictor(PyTorchPredictor):
                 f"{panel.title} has {width} series, but the model was trained on "
                 f"{self.network.target_dim}"
             )
-        columns = (panel.info or {}).get("columns")
-        if columns is not None and self.columns is not None:
-            for i, (given, known) in enumerate(zip(columns, self.columns, strict=True)):
-                if given != known:
-                    raise DataError(
-                        f"column {i} of {panel.title} is {given!r}, but the model was trained with "
-                        f"{known!r} there: give the columns in the order {self.columns}"
-                    )
+        check_names([panel], self.columns, "the model was trained with")
         self.spec.features.check(panel)
         self.spec.features.check_future(panel, self.spec.prediction_length)
         panel.check_observed()

@@ -5,19 +5,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
 
 from timediff._arguments import number, whole
 from timediff._by_series import weights_of
 from timediff._conformal import EXCHANGEABLE, factors, ratios, usable
 from timediff._past_windows import MARK, always_whole, never_negative, past_windows
-from timediff.backtest import Backtest
+from timediff.backtest import Backtest, coverage_table
 from timediff.errors import DataError, OptionError
 from timediff.forecast_group import ForecastGroup
-from timediff.quantiles import percentages
 from timediff.results import Forecast
-from timediff.scores import reliability
-from timediff.scores.combination import summed
 from timediff.types import Number
 from timediff.widths import combined, mapped
 
@@ -212,17 +208,16 @@ class Recalibration:
         Args:
             left_out: a window that is not looked at.
         """
-        table = {
-            "levels": self._shares,
+        own = {
             "factor": self._factors(left_out),
             "positive": self.positive,
             "whole": self.whole,
         }
         if self.totals is not None:
-            own = self.totals.table(left_out)
-            table |= {"weights": self.weights}
-            table |= {f"total_{name}": own[name] for name in ("factor", "positive", "whole")}
-        return table
+            theirs = self.totals.table(left_out)
+            own = {name: np.concatenate([x, theirs[name]], -1) for name, x in own.items()}
+            own["weights"] = self.weights
+        return {"levels": self._shares, **own}
 
     def _check(self, forecast: Forecast) -> None:
         if forecast.info.get(MARK):
@@ -273,21 +268,15 @@ class Recalibration:
         if self.saved_coverage is not None:
             return self.saved_coverage
         assert self._known is not None
-        wanted = percentages(levels)
-        paths, target = (torch.from_numpy(np.ascontiguousarray(a)) for a in self._known)
-        both, shares = (paths, torch.from_numpy(self.held_out())), [level / 100 for level in wanted]
-        pairs = {"series": [(x, target) for x in both], "sum": [summed(x, target) for x in both]}
-        if self.totals is not None:
-            sums = torch.from_numpy(self._sums(self._known[1]))
-            drawn = [torch.from_numpy(self._sums(x.numpy())) for x in both]
-            for k, name in enumerate(self.totals.columns or ()):
-                pairs[f"total {name}"] = [(x[..., k : k + 1], sums[..., k : k + 1]) for x in drawn]
-        columns = {
-            f"{what} {when}": 100 * reliability(*pair, shares).numpy()
-            for what, two in pairs.items()
-            for when, pair in zip(("before", "after"), two, strict=True)
-        }
-        return pd.DataFrame(columns, pd.Index(wanted, name="level"))
+        names = [] if self.totals is None else self.totals.columns or []
+        totals = {f"total {name}": w for name, w in zip(names, self.weights, strict=True)}
+        paths, observed = self._known
+        before, after = (
+            coverage_table(x, observed, levels, totals) for x in (paths, self.held_out())
+        )
+        both = {"before": before, "after": after}
+        columns = {f"{what} {when}": x[what] for what in before for when, x in both.items()}
+        return pd.DataFrame(columns)
 
     # -- as time goes on ---------------------------------------------------------------------
 

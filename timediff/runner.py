@@ -56,8 +56,8 @@ class Runner:
             raise ValueError(f"{folder} has format {found}, this runner reads {FORMAT}")
         m = self.manifest
         self.dim, self.horizon = m["target_dim"], m["prediction_length"]
-        self.context = m["context_length"]
-        self.first = self.context + self.horizon * m["window"]["before"]  # steps before the horizon
+        # steps before the horizon
+        self.first = m["context_length"] + self.horizon * m["window"]["before"]
         with np.load(self.folder / "constants.npz") as file:
             self.constants: Arrays = dict(file)
         widths = [name for name in self.constants if name.startswith("widths_")]

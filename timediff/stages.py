@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,10 @@ class Stages:
         started = copy.deepcopy(module.state_dict())
         before, first = losses(module, validation), len(self.curves.rows)
         if epochs != 0:
-            trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
+            with warnings.catch_warnings():
+                if not validated:  # on purpose
+                    warnings.filterwarnings("ignore", "You defined a `validation_step` but have no")
+                trainer.fit(module, train, validation if validated else None, ckpt_path=ckpt_path)
         module.to(self.device)
         if checkpoint is not None and checkpoint.best_model_path:
             best = torch.load(

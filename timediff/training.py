@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from timediff.checkpoints import weights
+from timediff.checkpoints import load_weights, weights
 from timediff.fitting import Fitting
 from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader
@@ -64,6 +64,8 @@ class Training:
             ckpt_path: a checkpoint of the diffusion's stage to go on from.
         """
         o = self.options
+        if ckpt_path is not None:
+            load_weights(network, weights(ckpt_path), f"ckpt_path {ckpt_path!r}")
         network.to(self.stages.device)
         for source in (self.train, self.held_out):
             source.store.to(self.stages.device)
@@ -73,8 +75,6 @@ class Training:
             if ckpt_path is None:
                 network = self._fit_prior(network, fresh)
                 self.fitting.fit_factors(network)
-            else:
-                network.load_state_dict(weights(ckpt_path))
             train, validation = self._loaders(network, ckpt_path is None, fresh)
         else:
             number = self._diffusion_batches(network)

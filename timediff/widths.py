@@ -59,38 +59,32 @@ def mapped(
     positive: np.ndarray,
     whole: np.ndarray,
     weights: np.ndarray | None = None,
-    total_factor: np.ndarray | None = None,
-    total_positive: np.ndarray | None = None,
-    total_whole: np.ndarray | None = None,
 ) -> np.ndarray:
     """Stretched paths, which stay what the series are, ``(S, P, D)`` in and out.
 
     Args:
         samples: see :func:`stretched`.
         levels: likewise.
-        factor: likewise.
-        positive: which series are 0 or more, ``(D,)``.
-        whole: which are whole numbers, ``(D,)``.
-        weights: of the series in totals that are stretched by themselves, ``(K, D)``.
-        total_factor: of these, ``(L, P, K)``; and so on.
-        total_positive: likewise.
-        total_whole: likewise.
+        factor: likewise, of the D series and then of the K totals.
+        positive: which of them are 0 or more, ``(D + K,)``.
+        whole: which are whole numbers, likewise.
+        weights: of the series in totals that are stretched by themselves, ``(K, D)``; None without.
     """
-    moved = _kept(stretched(samples, levels, factor), positive, whole)
-    if weights is None or total_factor is None:
-        return moved
-    unknown = np.isnan(samples)  # of a series that was never observed: nothing in a total
-    totals = combined(np.where(unknown, 0.0, samples), weights)
-    totals = _kept(stretched(totals, levels, total_factor), total_positive, total_whole)
-    found = adding_up(np.where(unknown, 0.0, moved), totals, weights)
-    return np.where(unknown, np.nan, _kept(found, positive, whole)).astype(samples.dtype)
+    if weights is None:
+        return _kept(stretched(samples, levels, factor), positive, whole)
+    d, unknown = samples.shape[-1], np.isnan(samples)
+    known = np.where(unknown, 0.0, samples)  # a series that was never observed adds nothing
+    both = np.concatenate([known, combined(known, weights)], axis=-1)
+    both = _kept(stretched(both, levels, factor), positive, whole)
+    moved = adding_up(both[..., :d], both[..., d:], weights)
+    moved = _kept(moved, positive[:d], whole[:d])
+    return np.where(unknown, np.nan, moved).astype(samples.dtype)
 
 
-def _kept(paths: np.ndarray, positive: np.ndarray | None, whole: np.ndarray | None) -> np.ndarray:
+def _kept(paths: np.ndarray, positive: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """What is never negative, and what is whole, as it must be."""
-    if positive is not None:
-        paths = np.where(positive, np.maximum(paths, 0), paths)
-    return paths if whole is None else np.where(whole, paths.round(), paths)
+    paths = np.where(positive, np.maximum(paths, 0), paths)
+    return np.where(whole, paths.round(), paths)
 
 
 def combined(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -115,8 +109,8 @@ def adding_up(samples: np.ndarray, totals: np.ndarray, weights: np.ndarray) -> n
         totals: the combinations that are wanted, ``(S, P, K)``.
         weights: of the series in each, ``(K, D)``.
     """
-    start = samples.astype(np.float64)
-    values, x = np.sort(start, axis=0), start
+    x = samples.astype(np.float64)
+    values = np.sort(x, axis=0)
     for turn in range(TURNS):
         if turn:
             order, x = x.argsort(axis=0, kind="stable"), np.empty_like(x)

@@ -349,3 +349,10 @@ def test_few_steps_of_a_network_that_predicts_the_noise_survive_its_errors(name)
         means.append(sampler.sample(model, torch.zeros(4000, 1), lambda n=noise: n).mean())
     assert abs(means[1] - means[0]) < 0.3
     assert SAMPLERS.build(name).timesteps(model)[0] == 100  # all steps are all
+
+
+@pytest.mark.parametrize("steps", ["5", 5.0, True, [9.0, 4.0], [[5], [4, 3]]])
+def test_steps_that_are_no_whole_numbers_are_named(steps, unchecked):
+    with pytest.raises(OptionError, match=r"steps is .*: give a whole number, the steps to visit"):
+        DDIM(steps)
+    assert DDIM(np.int64(5)).steps == 5 and DDIM(np.array([9, 4])).steps == [9, 4]

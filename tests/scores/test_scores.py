@@ -485,7 +485,16 @@ def test_options_out_of_range_are_named():
 def test_arrays_are_told_to_become_tensors(unchecked):
     samples, target = np.ones((2, 5, 3, 4)), np.ones((2, 3, 4))
     for score in (scores.crps, scores.energy_score, scores.coverage, scores.score_table):
-        with pytest.raises(DataError, match=r"samples is a ndarray: .*from_numpy\(samples\)"):
+        with pytest.raises(DataError, match=r"samples is a ndarray: .*as_tensor\(samples\)"):
             score(samples, target)
         with pytest.raises(DataError, match=r"target is a ndarray"):
             score(torch.from_numpy(samples), target)
+    x, y, pairs = torch.ones(2, 5, 3, 4), torch.ones(2, 3, 4), np.ones((4, 4))
+    for call in (
+        lambda: scores.combine(x, y, pairs),
+        lambda: scores.variogram_score(x, y, weights=pairs),
+        lambda: scores.mase(x, y, 1.0),
+        lambda: scores.energy_distance(pairs, pairs),
+    ):
+        with pytest.raises(DataError, match=r"is a (ndarray|float): give torch tensors"):
+            call()

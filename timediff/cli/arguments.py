@@ -153,7 +153,7 @@ def combinations(
                     raise typer.BadParameter(f"{name!r} has '*' twice", param_hint=option)
                 everything = 1.0
                 continue
-            weighted = re.fullmatch(r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)\*(.+)", member)
+            weighted = re.fullmatch(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", member)
             if weighted and member not in known:
                 own.setdefault(label(columns, weighted[2]), []).append(float(weighted[1]))
             else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -23,11 +23,7 @@ def check(samples: Tensor, target: Tensor) -> None:
         DataError: one is no tensor, the shapes do not belong together, a sample is NaN or infinite
             where there is an observation, a target is infinite, or there is no observation at all.
     """
-    for name, x in (("samples", samples), ("target", target)):
-        if not isinstance(x, Tensor):
-            raise DataError(
-                f"{name} is a {type(x).__name__}: give torch tensors, torch.from_numpy({name})"
-            )
+    check_tensors(samples=samples, target=target)
     fits = samples.ndim >= 3 and (*samples.shape[:-3], *samples.shape[-2:]) == tuple(target.shape)
     if not fits or 0 in samples.shape:
         raise DataError(
@@ -53,6 +49,19 @@ def check(samples: Tensor, target: Tensor) -> None:
         )
     if torch.isnan(target).all():
         raise DataError("the target has no observation: every value is NaN")
+
+
+def check_tensors(**given: Any) -> None:
+    """Refuse arrays and numbers where tensors are needed.
+
+    Raises:
+        DataError: one is no tensor.
+    """
+    for name, x in given.items():
+        if not isinstance(x, Tensor):
+            raise DataError(
+                f"{name} is a {type(x).__name__}: give torch tensors, torch.as_tensor({name})"
+            )
 
 
 def window(lead: list[int]) -> str:

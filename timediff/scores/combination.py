@@ -3,7 +3,7 @@
 import torch
 
 from timediff.errors import DataError
-from timediff.scores._inputs import Block, checked
+from timediff.scores._inputs import Block, check_tensors, checked
 from timediff.types import Float, Tensor
 
 
@@ -33,6 +33,7 @@ def combine(
         DataError: shapes that do not fit, a NaN or infinite sample or weight, an infinite
             target, or no observation.
     """
+    check_tensors(weights=weights)
     inputs = checked(samples, target)
     rows = torch.atleast_2d(weights)
     if rows.ndim != 2 or rows.shape[1] != samples.shape[-1] or not torch.isfinite(rows).all():

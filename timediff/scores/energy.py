@@ -3,7 +3,7 @@
 import torch
 
 from timediff.errors import DataError, OptionError
-from timediff.scores._inputs import block_size, bounded, checked, reduced
+from timediff.scores._inputs import block_size, bounded, check_tensors, checked, reduced
 from timediff.types import Bool, Float, Tensor
 
 
@@ -90,6 +90,7 @@ def energy_distance(
     References:
         Székely & Rizzo 2013.
     """
+    check_tensors(x=x, y=y)
     least = 2 if fair else 1
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < least:
         raise DataError(

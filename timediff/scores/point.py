@@ -3,7 +3,7 @@
 import torch
 
 from timediff.errors import DataError, OptionError
-from timediff.scores._inputs import checked
+from timediff.scores._inputs import check_tensors, checked
 from timediff.scores._ordered import at_rank, over_ordered
 from timediff.scores.quantile_loss import weighted_quantile_loss
 from timediff.types import Float, Tensor
@@ -106,6 +106,7 @@ def mase(
     References:
         Hyndman & Koehler 2006.
     """
+    check_tensors(scale=scale)
     inputs = checked(samples, target)
     shape = (*samples.shape[:-3], samples.shape[-1])
     try:

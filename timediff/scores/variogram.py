@@ -3,7 +3,7 @@
 import torch
 
 from timediff.errors import OptionError
-from timediff.scores._inputs import bounded, checked, reduced
+from timediff.scores._inputs import bounded, check_tensors, checked, reduced
 from timediff.types import Bool, Float, Tensor
 
 
@@ -48,9 +48,10 @@ def variogram_score(
         raise OptionError(f"p must be above 0, like 0.5; got {p}")
     inputs = checked(samples, target)
     d = samples.shape[-1]
-    if weights is not None and weights.shape != (d, d):
-        raise OptionError(f"weights must be of the shape {(d, d)}; got {tuple(weights.shape)}")
     pairs = torch.ones(d, d) if weights is None else weights
+    check_tensors(weights=pairs)
+    if pairs.shape != (d, d):
+        raise OptionError(f"weights must be of the shape {(d, d)}; got {tuple(pairs.shape)}")
     pairs = (pairs + pairs.T).to(inputs.samples.device, inputs.exact)  # each unordered pair once
     values = inputs.map(lambda block: _variogram(*block.to(inputs.exact), p, pairs))
     present = inputs.observed.sum(-1) >= min(2, d)

@@ -203,7 +203,7 @@ def _read_steps(steps: Any) -> int | list[int] | None:
         if steps is None or not np.ndim(steps):
             return None if steps is None else operator.index(steps)
         return [operator.index(k) for k in steps]
-    except TypeError:
+    except (TypeError, ValueError):  # the latter of rows of other lengths
         raise OptionError(
             f"steps is {steps!r}: give a whole number, the steps to visit, or None for all"
         ) from None
