@@ -536,6 +536,21 @@ def test_score_of_quantiles_is_the_loss_of_these(folder):
     assert found["coverage90"] == pytest.approx(scores.coverage(paths, actual).item())
 
 
+def test_a_series_of_which_nothing_was_known_does_not_count(folder):
+    expected = table(
+        run("score", "paths.csv", "next_day.csv", "--aggregate", "b=b", "--aggregate", "c=c")
+    )
+    paths = pd.read_csv("paths.csv")
+    quantiles = Forecaster.load("model").predict(num_samples=3, seed=0).to_frame()
+    for data, name in ((paths, "dead.csv"), (quantiles, "dead_q.csv")):
+        numbers = data.columns[(3 if data is paths else 2) :]
+        data.loc[data[data.columns[0]] == "a", numbers] = np.nan
+        data.to_csv(name, index=False)
+    found = table(run("score", "dead.csv", "next_day.csv")).iloc[0]
+    assert found["energy_score"] == pytest.approx(expected["energy_score"].iloc[0])
+    assert np.isfinite(table(run("score", "dead_q.csv", "next_day.csv")).to_numpy(float)).all()
+
+
 def test_a_forecast_has_one_value_of_each_series_and_time(folder):
     forecast = Forecaster.load("model").predict(num_samples=3, seed=0)
     at = f"'b' at {frame().index[-24]}"

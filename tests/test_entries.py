@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import QUICK, entry, quick_estimator, series
-from timediff import DataError, Forecaster, Given, SavedModelError
-from timediff.entries import read_dataset, read_entry
+from timediff import DataError, DataWarning, Forecaster, Given, SavedModelError
+from timediff.entries import absurd, read_dataset, read_entry
 from timediff.plot import fan_chart
 
 START = pd.Period("2024-01-01", "h")
@@ -130,3 +130,26 @@ def test_a_backtest_of_another_horizon_is_refused():
     forecast = short.predict(num_samples=5)
     with pytest.raises(DataError, match="no series 'all', which the forecast has: add it"):
         forecast.aggregate({"all": ["a", "b"]}).score(table)
+
+
+@pytest.mark.parametrize("value", [1e12, -1e6])
+def test_a_value_where_no_other_lies_is_warned_of(value):
+    data = entry()
+    data["target"][1, 7] = value
+    message = (
+        rf"series number 1 .* is {value:g}".replace("+", r"\+") + " at 2024-01-01 07:00, more "
+    )
+    with pytest.warns(DataWarning, match=message):
+        quick_estimator().train([data])
+
+
+def test_tails_peaks_and_jumps_are_no_absurd_values():
+    rng = np.random.default_rng(0)
+    heavy = rng.standard_t(2, 20_000)
+    counts = np.where(rng.random(20_000) < 0.95, 0.0, rng.poisson(9.0, 20_000))
+    growth = np.exp(np.linspace(0.0, 20.0, 20_000))
+    values = np.stack([heavy, counts, growth, np.full(20_000, np.nan)], axis=1)
+    assert absurd(values) is None
+    assert absurd(values[:0]) is None
+    values[19_999, 0] = 1e6
+    assert absurd(values) == (19_999, 0)

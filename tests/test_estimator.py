@@ -501,6 +501,8 @@ def test_training_goes_on_from_a_full_checkpoint_and_refuses_one_of_weights_only
     )
     assert output.trainer.current_epoch == 3
     assert output.trainer.global_step == 9
+    with pytest.warns(UserWarning, match="full.ckpt' has 2 epochs already, so nothing more is "):
+        quick_estimator(max_epochs=2).train([entry()], ckpt_path=str(tmp_path / "full.ckpt"))
     state = torch.load(tmp_path / "full.ckpt", weights_only=True)
     torch.save({"state_dict": state["state_dict"]}, tmp_path / "weights.ckpt")
     with pytest.raises(OptionError, match="weights only"):

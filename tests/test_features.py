@@ -10,9 +10,9 @@ from gluonts.dataset.common import ListDataset
 from gluonts.dataset.split import split
 from gluonts.evaluation import make_evaluation_predictions
 
-from tests.conftest import entry, quick_estimator
+from tests.conftest import QUICK, entry, quick_estimator
 from tests.promotions import by_kind, known_ahead, leading, windows, without
-from timediff import DataError, TimeGradEstimator, TimeGradPredictor
+from timediff import DataError, Forecaster, TimeGradEstimator, TimeGradPredictor
 from timediff.entries import read_dataset
 from timediff.feature_spec import FeatureSpec
 from timediff.network import LevelNetwork
@@ -331,3 +331,26 @@ def test_useless_features_cost_little():
     data = known_ahead(1500)
     data["feat_dynamic_real"] = known_ahead(1500, seed=5)["feat_dynamic_real"]
     assert gain([data], 12, 10, ("feat_dynamic_real",)) < 1.05
+
+
+def test_small_changes_of_a_large_level_are_kept(tmp_path):
+    rng = np.random.default_rng(0)
+    index = pd.date_range("2024-01-01", periods=T + P, freq="h")
+    table = pd.DataFrame(rng.standard_normal((T, 2)), index[:T], ["x", "y"])
+    swing = pd.DataFrame({"price": rng.choice([-1.0, 1.0], T + P)}, index)
+    found = []
+    for level in (0.0, 1e9):
+        known = swing + level
+        forecaster = Forecaster(P, seed=0, **{**QUICK, "prior_epochs": 2})
+        forecaster.fit(table[:-1], known=known[: T - 1])
+        forecaster.save(tmp_path / f"{level}")
+        forecaster = Forecaster.load(tmp_path / f"{level}").update(table[-1:], known=known[T - 1 :])
+        found.append(forecaster.predict(num_samples=3, seed=0).samples)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-4)
+
+
+def test_a_feature_beyond_single_precision_is_named():
+    data = changed(full(), "past_feat_dynamic_real", (0, 0, 3), 1e39)
+    message = r"'wind' of series 'x' .* is 1e\+39 at 2024-01-01 03:00, beyond what float32 holds"
+    with pytest.raises(DataError, match=message):
+        read_dataset([data], "h")

@@ -112,8 +112,9 @@ def test_a_network_of_levels(options):
 
 @pytest.mark.parametrize("value", [1e6, -1e6, 40.0])
 def test_what_is_far_outside_is_kept_and_warned_of(predictor, value):
-    with pytest.warns(UserWarning, match="far outside of what the model holds possible"):
+    with pytest.warns(UserWarning, match="far outside of what the model holds possible") as found:
         (forecast,) = predictor.predict([entry()], 20, 1, given=with_value(value))
+    assert {warning.filename for warning in found} == {__file__}  # the caller's line
     assert (forecast.samples[:, 2, 1] == value).all()
     assert np.isfinite(forecast.samples).all()
     with pytest.warns(UserWarning, match="far outside"):

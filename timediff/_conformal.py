@@ -5,13 +5,12 @@ A level c of a forecast has a median m and half widths above and below it, up to
 it as soon as its half widths are stretched by that ratio.
 """
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from timediff.errors import DataError, DataWarning, OptionError
+from timediff.errors import DataError, OptionError, warn
 from timediff.quantiles import percentages
 from timediff.types import Number
 from timediff.widths import spread
@@ -65,11 +64,9 @@ def usable(
         wanted = [level for level in wanted if needed[level] <= count] or wanted[:1]
         dropped = [f"{level:g}" for level in needed if level not in wanted]
         if dropped:
-            warnings.warn(
+            warn(
                 f"there are {count} {what}, too few for the level {' and '.join(dropped)} %, which "
                 f"is left as it is: {most} are needed, so give more windows; or name the levels",
-                DataWarning,
-                stacklevel=3,
             )
     for level in wanted:
         if needed[level] > count:

@@ -98,7 +98,7 @@ def _read_dynamic(
     length = max(grid.length, int(rows[-1]) + 1)
 
     def read(column: Hashable, number: int) -> np.ndarray:
-        values = np.full(length, np.nan, dtype=np.float32)
+        values = np.full(length, np.nan)
         values[rows] = read_numbers(table.iloc[:, number], column, f"{what} feature")
         return values
 

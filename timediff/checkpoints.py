@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from timediff.errors import OptionError
+from timediff.errors import OptionError, warn
 from timediff.types import Tensor
 
 
@@ -74,11 +74,14 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], whose: str) -> No
         ) from error
 
 
-def check_checkpoint(path: str) -> None:
-    """Raise unless Lightning can go on from this file.
+def check_checkpoint(path: str, epochs: int) -> None:
+    """Raise unless Lightning can go on from this file, up to so many epochs.
 
     Raises:
         OptionError: it cannot be read, or holds weights only.
+
+    Warns:
+        DataWarning: it has as many epochs already.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -88,4 +91,10 @@ def check_checkpoint(path: str) -> None:
         raise OptionError(
             f"ckpt_path {path!r} holds weights only, so training cannot go on from it: save one "
             "with ModelCheckpoint(save_weights_only=False), or use train_from(predictor)"
+        )
+    done = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done >= epochs:
+        warn(
+            f"ckpt_path {path!r} has {done} epochs already, so nothing more is trained: give "
+            f"max_epochs more than {done}"
         )

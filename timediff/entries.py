@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,11 @@ from gluonts.dataset.field_names import FieldName
 from timediff._calendars import calendar_of, named
 from timediff._frequency import frequency, model_frequency, period, period_alias
 from timediff._stamps import step_name
-from timediff.errors import DataError, DataWarning
+from timediff.errors import DataError, warn
 from timediff.features import Features, read_features
-from timediff.history import offsets
+from timediff.history import LOOKED_AT, offsets
+
+ABSURD = 1000  # times the usual deviation, beyond which a value is hardly an observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +85,43 @@ class Panel:
     def warn_of_dead(self) -> None:
         """Warn if a series has no observation, so that nothing can be forecast of it."""
         if self.dead.any():
-            warnings.warn(
+            warn(
                 f"{self.name(int(self.dead.argmax()))} has no observation from {self.when(0)} on: "
                 "what is forecast of it is NaN",
-                DataWarning,
-                stacklevel=3,
             )
+
+    def warn_of_absurd(self) -> None:
+        """Warn if a value lies where no other does: all that is forecast of its series is wider."""
+        found = absurd(self.values)
+        if found is not None:
+            step, series = found
+            value = float(self.values[step, series])
+            value += 0.0 if self.offset is None else self.offset[series]
+            warn(
+                f"{self.name(series)} is {value:g} at {self.when(step)}, more than {ABSURD} times "
+                "as far from its median as most of its values are: its forecast will be wide by "
+                "that; make it NaN if it is no observation"
+            )
+
+
+def absurd(values: np.ndarray) -> tuple[int, int] | None:
+    """The first step, and its series, that is much further from the median than most.
+
+    Most are the tenths from the first to the ninth of at most about ``LOOKED_AT`` values of the
+    series; where these are all the same, nothing is far.
+
+    Args:
+        values: ``(T, D)``, NaN where missing.
+    """
+    if not len(values):
+        return None
+    some = np.sort(values[:: len(values) // LOOKED_AT | 1].astype(np.float64), axis=0)  # NaN last
+    last = np.maximum((~np.isnan(some)).sum(0) - 1, 0)
+    rows = np.stack([last // 10, last // 2, last - last // 10])
+    low, middle, high = np.take_along_axis(some, rows, axis=0)
+    reach = ABSURD * np.where(high > low, high - low, np.inf)
+    far = np.argwhere((values > middle + reach) | (values < middle - reach))
+    return (int(far[0, 0]), int(far[0, 1])) if len(far) else None
 
 
 def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:

@@ -71,6 +71,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         **options: Any,
     ):
         super().__init__(trainer_kwargs=dict(trainer_kwargs or {}))
+        if self.trainer_kwargs.get("max_epochs") is not None:
+            whole("max_epochs in trainer_kwargs", self.trainer_kwargs["max_epochs"], 1)
         prediction_length = whole("prediction_length", prediction_length, 1)
         freq = text_of(freq)
         seasonality.seasons(freq)  # raises for a frequency that is not known
@@ -156,6 +158,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
         for panel in panels:
             panel.check_observed()
             panel.warn_of_dead()
+            panel.warn_of_absurd()
         held_out = None
         if validation_data is not None:
             held_out = self._read(validation_data)
@@ -163,7 +166,8 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 raise DataError("the validation data have another number of series")
             check_names(held_out, names_of(panels), "the training data have")
         if ckpt_path is not None:
-            check_checkpoint(ckpt_path)
+            epochs = self.trainer_kwargs.get("max_epochs") or self.options.max_epochs
+            check_checkpoint(ckpt_path, epochs)
         if from_predictor is None:
             spec = self._spec(max(len(panel.values) for panel in panels))
             spec = dataclasses.replace(spec, features=FeatureSpec.of(panels))

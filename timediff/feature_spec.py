@@ -216,7 +216,7 @@ def _numbers(panels: Sequence[Panel], name: str) -> Numbers:
     loc = np.where(seen, values, 0.0).sum(0) / count
     scale = np.sqrt(np.where(seen, (values - loc) ** 2, 0.0).sum(0) / count)
     usual = np.sqrt((scale**2).mean(0))
-    usual = np.where(usual > 1e-6 * np.abs(loc).max(0), usual, 1.0)
+    usual = np.where(usual > 1e-10 * np.abs(loc).max(0), usual, 1.0)
     scale = np.where(scale > LEAST_SCALE * usual, scale, usual)
     rows = [tuple(tuple(map(float, row)) for row in table) for table in (loc, scale)]
     return Numbers(**like, loc=rows[0], scale=rows[1])

@@ -26,9 +26,9 @@ class Features:
     The axis of series has length 1 where a feature is the group's, D where each series has its own.
 
     Attributes:
-        known: ``(T or more, 1 or D, F)`` float32: known ahead of time; NaN where missing.
-        past: ``(T, 1 or D, G)`` float32: known of the past only; NaN where missing.
-        real: ``(1, 1 or D, R)`` float32: do not change.
+        known: ``(T or more, 1 or D, F)`` float64: known ahead of time; NaN where missing.
+        past: ``(T, 1 or D, G)`` float64: known of the past only; NaN where missing.
+        real: ``(1, 1 or D, R)`` float64: do not change.
         category: ``(1 or D, C)``: labels that do not change.
         names: of the features of each field that has names.
         series: names of the series, or None.
@@ -122,10 +122,7 @@ def read_features(
 def _array(value: Any, field: str, title: str, length: int, width: int) -> np.ndarray:
     """One field as numbers: the features, then series if each has its own, then time."""
     try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(value, dtype=np.float64)
-            if field != CATEGORY:  # codes are compared, not computed with
-                array = array.astype(np.float32)
+        array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{field} of {title} is not a table of numbers: {error}") from error
     dynamic = field in (KNOWN, PAST)
@@ -157,14 +154,17 @@ def _check_numbers(
     """Raise a DataError where a value is infinite, or one that does not change is missing."""
     values = features.field(field)
     assert values is not None
-    bad = np.argwhere(~np.isfinite(values) if field == REAL else np.isinf(values))
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(single) if field == REAL else np.isinf(single))
     if len(bad):
         time, series, number = map(int, bad[0])
         when = "" if field == REAL else f" at {step_name(start + time, info)}"
         value = values[time, series, number]
+        large = ", beyond what float32 holds" if np.isfinite(value) else ""
         raise DataError(
-            f"{features.name(field, number, series)} of {title} is {value}{when}: "
-            + ("give a number" if field == REAL else "make it NaN if it is missing")
+            f"{features.name(field, number, series)} of {title} is {value}{when}{large}: "
+            + ("give another number" if field == REAL else "make it NaN if it is missing")
         )
 
 

@@ -8,7 +8,6 @@ GluonTS's own ``PandasDataset`` and ``MultivariateGrouper`` do the same job, but
 names, reject gaps and month ends, and fill series that are not there with zeros or means.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +29,7 @@ from timediff._tables import (
     read_clock,
     read_numbers,
 )
-from timediff.errors import DataError, DataWarning, OptionError
+from timediff.errors import DataError, OptionError, warn
 from timediff.history import offsets
 
 
@@ -85,7 +84,7 @@ def from_wide(
         )
     if inferred and length > 2 * len(frame):
         other = business_hours(stamps)
-        warnings.warn(
+        warn(
             f"{length - len(frame)} of the {length} steps of {item_id!r} have no row, by the "
             f"frequency {named(freq)!r} that was inferred: if that is not theirs, give freq="
             + (
@@ -93,8 +92,6 @@ def from_wide(
                 if other is None
                 else f", such as freq={other[0]}, by which {other[1]} are missing"
             ),
-            DataWarning,
-            stacklevel=2,
         )
     target = np.full((width, length), np.nan, dtype=np.float32)
     for i, label in enumerate(frame.columns):

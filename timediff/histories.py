@@ -1,6 +1,5 @@
 """What becomes of a history: its series put in order, new rows, features that come later."""
 
-import warnings
 from collections.abc import Hashable
 from typing import Any
 
@@ -11,7 +10,7 @@ from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
 from timediff._frequency import frequency, model_frequency
 from timediff._stamps import same_stamps, stamps_of, step_name
-from timediff.errors import DataError, DataWarning
+from timediff.errors import DataError, warn
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
 from timediff.frames import to_wide
 from timediff.registry import unknown_name
@@ -151,11 +150,9 @@ def _warn_of_rhythm(history: Entry, new: Entry) -> None:
     if (np.diff(seen(history)) < steps[0]).any():
         freq = named(model_frequency(history))
         begin = step_name(new["start"] + int(first[0]), new["info"])
-        warnings.warn(
+        warn(
             f"all new rows, from {begin} on, are {steps[0]} steps of {freq!r} apart: what is "
             "between is taken as missing; if they are of another frequency, resample them first",
-            DataWarning,
-            stacklevel=4,
         )
 
 
@@ -173,7 +170,7 @@ def _merged(old: np.ndarray, new: np.ndarray, first: int, second: int) -> np.nda
 def _like(history: Entry, field: str, new: Entry) -> np.ndarray:
     """Features of new rows, in the order of the history's."""
     names = [entry["info"].get("features", {}).get(field) for entry in (history, new)]
-    values = np.asarray(new[field], dtype=np.float32)
+    values = np.asarray(new[field], dtype=np.float64)
     if values.ndim != history[field].ndim:
         raise DataError(f"{field} is of each series in one table, of the group in the other")
     if None in names or names[0] == names[1]:

@@ -53,8 +53,9 @@ def read(
         if kind == "category":
             found[kind] = _codes(x, rules[kind]["labels"])
             continue
-        x = x.astype(np.float32)
-        bad = np.isinf(x) if kind in steps else ~np.isfinite(x)
+        with np.errstate(over="ignore"):
+            single = x.astype(np.float32)
+        bad = np.isinf(single) if kind in steps else ~np.isfinite(single)
         if kind == "known":  # the horizon
             bad[length:] |= np.isnan(x[length:])
         if bad.any():

@@ -1,6 +1,5 @@
 """Joint sample paths of the horizons after entries, also of those of which something is given."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 
 from timediff.entries import Panel
-from timediff.errors import DataError, DataWarning, TimediffError
+from timediff.errors import DataError, TimediffError, warn
 from timediff.forecast import JointForecast
 from timediff.network import Batch
 from timediff.network.scenario import Conditions, Scenarios
@@ -123,12 +122,10 @@ def report(drawn: Scenarios, given: Given, title: str) -> dict[str, Any]:
     few = drawn.effective < LEAST_SHARE * len(drawn.paths)
     if few or (known and drawn.distance > FAR):
         how = f", {drawn.distance:.1f} deviations from what it expects" if known else ""
-        warnings.warn(
+        warn(
             f"what is given for {title} is far outside of what the model holds possible{how}: its "
             f"{len(drawn.paths)} paths are worth {drawn.effective:.1f} independent ones. Give less "
             "or something closer, or draw more paths",
-            DataWarning,
-            stacklevel=3,
         )
     return {
         "effective_paths": drawn.effective,

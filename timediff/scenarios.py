@@ -4,7 +4,6 @@ given = Given.from_frame(frame, entry, prediction_length=24)
 predictor.predict([entry], given=given)
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 
 from timediff._given_tables import read_given
-from timediff.errors import DataError, DataWarning, OptionError
+from timediff.errors import DataError, OptionError, warn
 from timediff.network.scenario import Conditions
 
 SCENARIO = "scenario"  # in a forecast's info, what was given of it
@@ -201,12 +200,10 @@ class Given:
                     "wider bounds, or leave the total free (NaN)"
                 )
             for j in np.flatnonzero(off)[:1].tolist():
-                warnings.warn(
+                warn(
                     f"the total {t.name!r} at {self._time(j)} is given as {t.values[j]:g}, paths of"
                     f" whole numbers have {sums[:, j].min():g} to {sums[:, j].max():g}: leave one "
                     "of its series unrounded to keep it",
-                    DataWarning,
-                    stacklevel=3,
                 )
 
     def _check(self) -> None:

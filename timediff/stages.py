@@ -10,8 +10,10 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from timediff.checkpoints import BestWeights, Curves
+from timediff.errors import OptionError
 from timediff.lightning_module import TimeGradModule
 from timediff.loader import PoolLoader, WindowLoader
 from timediff.network import TimeGradNetwork
@@ -21,6 +23,7 @@ from timediff.validation import Source, improved, losses
 logger = logging.getLogger(__name__)
 
 Loader = WindowLoader | PoolLoader
+PRECISIONS = "32-true", "16-mixed", "bf16-mixed"  # what is read and drawn is in single precision
 
 
 class Stages:
@@ -66,6 +69,9 @@ class Stages:
         """Train one stage, for the first time or again; its start is kept unless it is beaten.
 
         With a number of epochs it ends after so many, the learning rate as if it went on.
+
+        Raises:
+            OptionError: ``trainer_kwargs`` are not such that a stage can be trained by them.
         """
         o = self.options
         most = o.prior_epochs if stage == "prior" else o.max_epochs
@@ -128,7 +134,7 @@ class Stages:
             )
             callbacks.append(checkpoint)
             if not any(isinstance(callback, EarlyStopping) for callback in callbacks):
-                callbacks.append(EarlyStopping("val_loss", patience=o.patience))
+                callbacks.append(EarlyStopping("val_loss", patience=o.patience, strict=False))
         defaults: dict[str, Any] = {
             "accelerator": "auto",
             "devices": 1,
@@ -140,7 +146,31 @@ class Stages:
         if not given.get("logger"):
             defaults["default_root_dir"] = self.scratch
         own = {"callbacks": callbacks, "max_epochs": epochs}
-        return pl.Trainer(**{**defaults, **given, **own}), checkpoint
+        trainer = _checked_trainer(**{**defaults, **given, **own})
+        if validated and not trainer.limit_val_batches:
+            raise OptionError(
+                "trainer_kwargs: with limit_val_batches=0 nothing says when to stop: give the "
+                "option validation_windows=0 in its place"
+            )
+        return trainer, checkpoint
+
+
+def _checked_trainer(**kwargs: Any) -> pl.Trainer:
+    """A trainer on one device, in a precision that the networks can be trained in."""
+    try:
+        trainer = pl.Trainer(**kwargs)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise OptionError(f"trainer_kwargs: {error}") from error
+    if trainer.world_size > 1:
+        raise OptionError(
+            f"trainer_kwargs: a model is trained on one device, not {trainer.world_size}: give "
+            "devices=1"
+        )
+    if trainer.precision not in PRECISIONS:
+        raise OptionError(
+            f"trainer_kwargs: precision is {trainer.precision!r}: give one of {list(PRECISIONS)}"
+        )
+    return trainer
 
 
 def best_epoch(losses: list[float]) -> int:

@@ -126,16 +126,23 @@ def _check_rows(table: "pd.DataFrame", keys: list[str]) -> None:
         )
 
 
-def _check_values(
+def _forecast(
     values: "np.ndarray",
     actual: "np.ndarray",
     kinds: list[str],
     labels: list[Any],
     stamps: "pd.DatetimeIndex",
-) -> None:
-    """Raise a DataError where a value ``(K, P, D)`` is missing beside an observation."""
+) -> "np.ndarray":
+    """What was observed ``(P, D)`` of the series that values ``(K, P, D)`` are forecast of.
+
+    One of which nothing was known has none at all, and does not count.
+
+    Raises:
+        DataError: a value is missing beside an observation.
+    """
     import numpy as np
 
+    actual = np.where(np.isnan(values).all((0, 1)), np.nan, actual)
     bad = np.isnan(values) & ~np.isnan(actual)
     if bad.any():
         step, series, kind = np.argwhere(bad.transpose(1, 2, 0))[0]
@@ -143,6 +150,7 @@ def _check_values(
             f"the forecast has no value of series {str(labels[series])!r} at {stamps[step]}, "
             f"{kinds[kind]}: it needs one for each series, time and {kinds[kind].split()[0]}"
         )
+    return actual
 
 
 def _observed(
@@ -187,7 +195,8 @@ def _of_paths(
     wide = table.pivot(index=[PATH, times], columns=ids, values=value)[labels]
     wide = wide.reindex(pd.MultiIndex.from_product([samples, stamps]))
     values = wide.to_numpy(np.float64).reshape(len(samples), *actual.shape)
-    _check_values(values, actual, [f"sample {number}" for number in samples], labels, stamps)
+    kinds = [f"sample {number}" for number in samples]
+    actual = _forecast(values, actual, kinds, labels, stamps)
     paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float64))
     if aggregate:
         weights = a.combinations(labels, aggregate)
@@ -207,7 +216,7 @@ def _of_quantiles(
     ids, times = table.columns[:2]
     wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
     found = np.stack([wide[c][labels].to_numpy(np.float64) for c in levels])
-    _check_values(found, actual, [f"quantile {c}" for c in levels], labels, stamps)
+    actual = _forecast(found, actual, [f"quantile {c}" for c in levels], labels, stamps)
     seen = ~np.isnan(actual)
     # a quantile that two columns have (0.1 and lo-80) counts once
     values = {q: one[seen] for q, one in zip(levels.values(), found, strict=True)}

@@ -9,9 +9,7 @@ block, so that the memory is bounded. ``docs/scores`` has a page on each. :func:
 compares two laws instead of a forecast with what came.
 """
 
-import warnings
-
-from timediff.errors import DataWarning
+from timediff.errors import warn
 from timediff.scores._inputs import check
 from timediff.scores.calibration import coverage, coverage_sum, reliability
 from timediff.scores.combination import combine
@@ -75,10 +73,8 @@ def score_table(
     """
     check(samples, target)
     if not target.nan_to_num().any():
-        warnings.warn(
+        warn(
             "all that was observed is 0: crps is NaN, which is relative to it; use energy_score",
-            DataWarning,
-            stacklevel=3,
         )
     return {
         "crps": crps(samples, target).item(),
