@@ -9,9 +9,8 @@ import torch
 
 from benchmarks.ablation import RESULTS, overview
 from docs import hooks
-from tests.test_readme import CUT, ROOT, blocks
-from timediff import fitting, scores
-from timediff.options import PRESETS
+from tests.test_readme import ROOT, blocks, cut
+from timediff import scores
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 SCORES = [page for page in PAGES if page.parent.name == "scores" and page.name != "README.md"]
@@ -28,9 +27,7 @@ def name(page: Path) -> str:
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if page.name == "cookbook.md":
-        monkeypatch.setitem(PRESETS, "fast", {**PRESETS["fast"], **CUT})
-        monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
-        monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
+        cut(monkeypatch, "fast")
     torch.manual_seed(0)
     scope: dict = {}
     for block in blocks(page.read_text()):

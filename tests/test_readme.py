@@ -8,11 +8,20 @@ import pandas as pd
 import pytest
 
 from benchmarks.report import summary
-from timediff import fitting
+from timediff import fitting, training
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
 CUT = {"max_epochs": 1, "prior_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
+CUT |= {"refit": None, "diffusion_runs": 1}
+
+
+def cut(monkeypatch, preset: str) -> None:
+    """Have a preset trained in seconds on any data."""
+    monkeypatch.setitem(PRESETS, preset, {**PRESETS[preset], **CUT})
+    monkeypatch.setattr(training, "START_ROWS", 512)
+    monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
+    monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
 
 
 def blocks(text: str) -> list[str]:
@@ -21,9 +30,7 @@ def blocks(text: str) -> list[str]:
 
 def test_the_readme_runs(tmp_path, monkeypatch, capsys):
     matplotlib.use("agg")
-    monkeypatch.setitem(PRESETS, "default", {**PRESETS["default"], **CUT})
-    monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
-    monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
+    cut(monkeypatch, "default")
     monkeypatch.chdir(tmp_path)
     code = blocks((ROOT / "README.md").read_text())
     assert len(code) >= 3
