@@ -1,6 +1,7 @@
 """Small data and small models that the tests share."""
 
 import logging
+from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -24,6 +25,16 @@ QUICK = {
     "denoiser_options": {"width": 16},
     "trainer_kwargs": {"enable_progress_bar": False, "accelerator": "cpu"},
 }
+
+# tests in which annotations of arrays are executed: elsewhere that would take half of the time
+SHAPES = {"diffusion", "network", "scores", "test_baselines.py", "test_entries.py"}
+SHAPES |= {"test_estimator.py", "test_features.py", "test_likelihood.py", "test_loader.py"}
+SHAPES |= {"test_marginal.py", "test_scenarios.py", "test_spread.py", "test_synthetic.py"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    first = item.path.relative_to(Path(__file__).parent).parts[0]
+    jaxtyping.config.update("jaxtyping_disable", first not in SHAPES)
 
 
 def series(length: int = 240, dim: int = 3, seed: int = 0) -> np.ndarray:

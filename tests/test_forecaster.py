@@ -570,7 +570,7 @@ def test_around_a_predictor(fitted):
 # -- mistakes ------------------------------------------------------------------------------------
 
 
-def test_mistakes_are_named_before_any_work(unchecked):
+def test_mistakes_are_named_before_any_work():
     for horizon in (0, 2.5, "a"):
         with pytest.raises(OptionError, match=r"horizon is .*: give a whole number, 1 or more"):
             Forecaster(horizon)
@@ -613,12 +613,12 @@ def test_steps_of_no_whole_second_are_refused(freq):
         ({"quantiles": ["0.1"]}, r"quantiles: '0\.1' is no number"),
     ],
 )
-def test_impossible_arguments(fitted, options, message, unchecked):
+def test_impossible_arguments(fitted, options, message):
     with pytest.raises(OptionError, match=message):
         fitted.predict(**options)
 
 
-def test_impossible_arguments_of_other_methods(fitted, own, unchecked):
+def test_impossible_arguments_of_other_methods(fitted, own):
     for stride in (0, 1.5):
         with pytest.raises(OptionError, match=f"stride is {stride}"):
             fitted.backtest(stride=stride)

@@ -376,7 +376,7 @@ def test_dates_without_a_time():
     assert found["start"] == pd.Period("2024-01-01", "D")
 
 
-def test_what_is_no_table_and_columns_without_a_name_are_told_the_way_out(unchecked):
+def test_what_is_no_table_and_columns_without_a_name_are_told_the_way_out():
     for wrong in ("load.csv", np.zeros((9, 2))):
         with pytest.raises(DataError, match="is no table: give a DataFrame"):
             read(wrong)

@@ -176,7 +176,7 @@ def test_too_few_windows_are_an_error_that_says_how_many_are_needed():
         Recalibration(x, y, levels=[99.9])
 
 
-def test_wrong_input_is_named(unchecked):
+def test_wrong_input_is_named():
     tested = backtest()
     recalibration = Recalibration(tested)
     x, y = tested.samples, tested.actuals
@@ -364,7 +364,7 @@ def test_totals_of_counts_of_the_dead_and_of_the_certain():
     assert np.isnan(after[..., 3]).all() and np.isfinite(after[..., :3]).all()
 
 
-def test_wrong_totals_are_named(unchecked):
+def test_wrong_totals_are_named():
     tested = backtest()
     with pytest.raises(OptionError, match="unknown series 'd'"):
         Recalibration(tested, totals={"x": ["a", "d"]})

@@ -136,7 +136,7 @@ def test_a_single_observation_needs_no_frequency():
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "ab"], [1, 2, 3], [("a", "b"), "a", "b"]])
-def test_one_series_is_not_a_list_of_its_letters(labels, unchecked):
+def test_one_series_is_not_a_list_of_its_letters(labels):
     """Where several are taken, a label alone is that series."""
     made = Forecast(paths(), pd.Period("2024-01-01", "h"), labels)
     for i, label in enumerate(labels):
@@ -149,7 +149,7 @@ def test_one_series_is_not_a_list_of_its_letters(labels, unchecked):
         made.aggregate({"total": "bc"})
 
 
-def test_one_quantile_is_one_column(unchecked):
+def test_one_quantile_is_one_column():
     assert list(forecast().to_frame(quantiles=0.5))[2:] == ["mean", "0.5"]
     assert list(forecast().to_frame(quantiles=np.array([0.1, 0.9]), level=np.int64(80)))[3:] == [
         "0.1", "0.9", "lo-80", "hi-80",
@@ -251,7 +251,7 @@ def test_groups():
     assert drawn["n"] == drawn["s"] + 1
 
 
-def test_mistakes(unchecked):
+def test_mistakes():
     made = forecast()
     with pytest.raises(OptionError, match="unknown series 'd'"):
         made["d"]
@@ -294,7 +294,7 @@ def test_keys_of_groups_may_be_tuples_as_groupby_makes_them(keys):
     assert np.array_equal(mean[-P:].to_numpy(), forecast().mean().to_numpy())
 
 
-def test_bounds_and_whole_numbers_of_some_series_may_be_a_series_of_pandas(unchecked):
+def test_bounds_and_whole_numbers_of_some_series_may_be_a_series_of_pandas():
     made = forecast()
     kept = made.constrain(lower=pd.Series({"a": 10.5}), integer={"b": True, "c": False})
     expected = made.constrain(lower={"a": 10.5}, integer=["b"])

@@ -361,7 +361,7 @@ def test_a_failed_fit_leaves_the_model_as_it_was(model, series):
     assert again.predict(2, num_samples=2) == model.predict(2, num_samples=2)
 
 
-def test_mistakes_are_named(model, covered, promoted, series, unchecked):
+def test_mistakes_are_named(model, covered, promoted, series):
     _, past, future = promoted
     with pytest.raises(OptionError, match=r"n is 7, .* 6 steps: .*output_chunk_length=7"):
         model.predict(7)
