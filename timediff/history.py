@@ -81,19 +81,23 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     whole = lead + max(0, int(gaps.argmax() if gaps.any() else len(gaps)) - (season or 1))
     before, values = values[:whole], values[whole:]
     if season is not None and gaps.any():
-        row, column, bridge = _bridges(table[:end], season)
+        inside = gaps[: end - lead].any()
+        if inside:
+            row, column, bridge = _bridges(table[:end], season)
         values = _carry(values, _short(season))
-        values[row - whole, column] = bridge  # none is before: these rows have no gap
+        if inside:
+            values[row - whole, column] = bridge  # none is before: these rows have no gap
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)
         cycles.reshape(-1, dim)[:length] = values
         values = _carry(cycles).reshape(-1, dim)[:length]
     values = np.concatenate([before, _carry(values)])[-last:]
     empty = np.isnan(values)
-    if not empty.any():
-        return values
-    mean = np.where(missing, 0.0, table).sum(0) / np.maximum((~missing).sum(0), 1)
-    return np.where(empty, mean.astype(values.dtype), values)
+    first = len(empty) - int(empty.any(1)[::-1].argmax()) if empty.any() else 0
+    if first:  # up to here, something lies before the first value of a series
+        mean = np.where(missing, 0.0, table).sum(0) / np.maximum((~missing).sum(0), 1)
+        values[:first] = np.where(empty[:first], mean.astype(values.dtype), values[:first])
+    return values
 
 
 def fill_features(values: np.ndarray, pad: int, total: int) -> np.ndarray:
@@ -219,8 +223,11 @@ def past_means(values: np.ndarray, skipped: int = 0) -> np.ndarray:
     Returns:
         ``(T - skipped + 1, D)``; where nothing was observed before, the mean of the series.
     """
-    observed = ~np.isnan(values)
-    known, double = np.where(observed, values, 0), np.float64
+    observed, known, double = ~np.isnan(values), values, np.float64
+    if observed.all():
+        observed = np.ones((len(values), 1), bool)
+    else:
+        known = np.where(observed, values, 0)
     before = slice(0, skipped)
     first = known[before].sum(0, dtype=double, keepdims=True)
     total = np.concatenate([first, known[skipped:]]).cumsum(0, dtype=double)

@@ -126,14 +126,16 @@ class SeriesStore:
     def _moments(self, x: Float[Tensor, "t d"], zero: Float[Tensor, "d"]) -> tuple[Tensor, ...]:
         """What is known of each series as a whole, each ``[1, D]``; ``zero`` is counted as 0."""
         spec, observed = self.spec, ~x.isnan()
-        loc, scale = SCALERS[spec.scaling](x.nan_to_num(0.0), observed)
-        deviation = SCALERS["standard"](x.nan_to_num(0.0), observed).scale
+        complete = everything(observed)
+        known, seen = (x, None) if complete else (x.nan_to_num(0.0), observed)
+        loc, scale = SCALERS[spec.scaling](known, seen)
+        deviation = scale if spec.scaling == "standard" else SCALERS["standard"](known, seen).scale
         floor = torch.where((x < zero).any(0, keepdim=True), -torch.inf, zero)
         whole = ((x == x.round()) | ~observed).all(0, keepdim=True)
         if not spec.lookback:
             return loc, scale, floor, whole, deviation, deviation, deviation
 
-        mean = torch.mean if bool(observed.all()) else torch.nanmean  # the former is quicker
+        mean = torch.mean if complete else torch.nanmean  # the former is quicker
 
         def error(distance: int) -> Tensor:
             """Mean absolute change over so many steps; NaN where it is not known."""

@@ -53,10 +53,10 @@ def standard(x: Float[Tensor, "*b t d"], observed: Bool[Tensor, "*b t d"] | None
     """
     loc = _mean(x, observed)
     deviation = _mean((x - loc) ** 2, observed).sqrt()
-    # squares of values beyond 1e19 are infinite
-    largest = x.abs().amax(-2, keepdim=True).clamp(min=1)
-    large = _mean(((x - loc) / largest) ** 2, observed).sqrt() * largest
-    deviation = torch.where(deviation.isfinite(), deviation, large)
+    if not deviation.isfinite().all():  # squares of values beyond 1e19 are infinite
+        largest = x.abs().amax(-2, keepdim=True).clamp(min=1)
+        large = _mean(((x - loc) / largest) ** 2, observed).sqrt() * largest
+        deviation = torch.where(deviation.isfinite(), deviation, large)
     # rounding leaves a constant series a deviation of a few ulp of its value
     deviation = torch.where(deviation > 1e-6 * loc.abs(), deviation, torch.zeros_like(deviation))
     return Affine(loc, _positive(deviation, loc.abs()))
