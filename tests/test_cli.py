@@ -409,6 +409,16 @@ def test_periods_are_written_by_their_begins(tmp_path, suffix):
     assert read_table(place)["ds"].tolist() == list(weeks.start_time)
 
 
+def test_an_array_of_rows_is_read_as_lines_of_json_are(tmp_path):
+    rows, place = frame(30).reset_index(), str(tmp_path / "t.jsonl")
+    read = {}
+    for lines in (True, False):
+        rows.to_json(place, orient="records", lines=lines, date_format="iso")
+        read[lines] = read_table(place)
+    pd.testing.assert_frame_equal(read[False], read[True])
+    assert len(read[True]) == 30
+
+
 def test_text_in_another_encoding(folder):
     Path("latin.csv").write_bytes(Path("load.csv").read_bytes().replace(b",a,", b",K\xf6ln,"))
     run("--encoding", "latin-1", "fit", "latin.csv", "--horizon", 24, "-o", "new")

@@ -824,3 +824,16 @@ def test_what_is_given_is_no_dict_where_there_are_no_groups_and_totals_need_it(f
     weights = pd.Series({"a": 1.0, "b": 1.0})
     scenario = fitted.predict(given=given, totals={"ab": weights}, num_samples=4)
     np.testing.assert_allclose(scenario.aggregate({"ab": weights}).samples, 9, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error:Period with BDay freq")
+def test_business_days_are_no_reason_for_a_warning(tmp_path):
+    days = pd.DataFrame(series(80).T, pd.date_range("2024-01-01", periods=80, freq="B"))
+    forecaster = quick().fit(days[:60]).update(days[60:70])
+    forecast = forecaster.predict(num_samples=3)
+    assert forecast.cutoff == days.index[69] and forecast.score(days)["crps"] > 0
+    forecaster.predict(given=forecast.mean()[[0]], num_samples=3)
+    forecaster.backtest(windows=1, num_samples=3)
+    forecaster.save(tmp_path / "model")
+    again = Forecaster.load(tmp_path / "model")
+    assert np.array_equal(again.predict(num_samples=3).samples, forecast.samples)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
+from timediff._frequency import moved
 from timediff._stamps import step_name
 from timediff.errors import DataError
 
@@ -145,7 +146,7 @@ def _array(value: Any, field: str, title: str, length: int, width: int) -> np.nd
     if dynamic and array.shape[-1] < length:
         raise DataError(
             f"{field} of {title} has {array.shape[-1]} steps, its target {length}: give a value, "
-            "or NaN, for every step"
+            f"or NaN, for every step (with tables: {ARGUMENTS[field]})"
         )
     # beyond the end of the target there is no past: GluonTS's evaluation cuts only the target
     return array[..., :length] if field == PAST else array
@@ -160,7 +161,7 @@ def _check_numbers(
     bad = np.argwhere(~np.isfinite(values) if field == REAL else np.isinf(values))
     if len(bad):
         time, series, number = map(int, bad[0])
-        when = "" if field == REAL else f" at {step_name(start + time, info)}"
+        when = "" if field == REAL else f" at {step_name(moved(start, time), info)}"
         value = values[time, series, number]
         raise DataError(
             f"{features.name(field, number, series)} of {title} is {value}{when}: "

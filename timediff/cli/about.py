@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from timediff._frequency import moved
 from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, write_table
@@ -149,7 +150,9 @@ def _of_model(path: Path) -> dict[str, Any]:
     }
     for key, entry in forecaster.kept.entries.items():
         length = entry["target"].shape[1]
-        first, last = (stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, length - 1))
+        first, last = (
+            stamps_of(moved(entry["start"], i), 1, entry["info"])[0] for i in (0, length - 1)
+        )
         name = f"history of {key}" if forecaster.kept.grouped else "history"
         rows[name] = f"{length} steps, {first} to {last}"
     if not forecaster.kept.entries:

@@ -61,9 +61,9 @@ def read_table(
         if name == "parquet":
             frame = pd.read_parquet(io.BytesIO(content))
         elif name == "jsonl":
-            frame = pd.read_json(
-                io.StringIO(_text(content)), lines=True, dtype=False, convert_dates=False
-            )
+            text = _text(content)
+            lines = not text.lstrip().startswith("[")  # or one array of all rows
+            frame = pd.read_json(io.StringIO(text), lines=lines, dtype=False, convert_dates=False)
         else:
             frame = _read_csv(_text(content), [*ids, *texts])
     except UnicodeDecodeError as error:
