@@ -188,8 +188,10 @@ def test_fit_of_a_pipe_is_fit_of_the_file(folder):
     content = frame()[:-24].reset_index().to_json(orient="records", lines=True, date_format="iso")
     piped = ("fit", "-", "--format", "jsonl", "--horizon", 24, "--seed", 1, "-o", "two")
     run(*piped, stdin=content.encode())
-    texts = [run("predict", name, "--samples", 5).stdout for name in ("one", "two")]
-    assert texts[0] == texts[1]
+    binary = Path("load.parquet").read_bytes()  # is known without --format
+    run("fit", "-", "--horizon", 24, "--seed", 1, "-o", "three", stdin=binary)
+    texts = [run("predict", name, "--samples", 5).stdout for name in ("one", "two", "three")]
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_options_come_from_file_command_and_set(folder):

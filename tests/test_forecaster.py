@@ -376,7 +376,7 @@ def test_counts_constants_zeros_and_negative_values():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
-            "count": rng.poisson(3, 240),
+            "count": rng.poisson(1, 240),
             "zero": np.zeros(240),
             "constant": np.full(240, 7.5),
             "negative": -series(260)[0, :240],
@@ -386,6 +386,7 @@ def test_counts_constants_zeros_and_negative_values():
     forecast = quick().fit(frame).predict(num_samples=50)
     counts = forecast["count"].samples
     assert (counts >= 0).all() and np.array_equal(counts, counts.round())
+    assert not np.signbit(counts).any()  # no -0
     assert np.abs(forecast["zero"].samples).max() < 1e-3
     assert np.abs(forecast["constant"].samples - 7.5).max() < 0.1
     assert (forecast["negative"].mean() < -2).all().all()

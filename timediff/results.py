@@ -281,7 +281,7 @@ class Forecast:
         for column, least, most in zip(self.columns, low, high, strict=True):
             if not least <= most:
                 raise OptionError(f"{column!r}: lower {lower} is above upper {upper}, or no number")
-        samples = np.where(whole, self.samples.round(), self.samples)
+        samples = np.where(whole, self.samples.round() + 0.0, self.samples)  # no -0
         kept = np.clip(samples, low, high).astype(self.samples.dtype)
         if SCENARIO in self.info:
             self.info[SCENARIO].check_kept(samples, kept)

@@ -55,6 +55,8 @@ def read_table(
 
     name = format_of(place, given)
     content = _bytes(place)
+    if place == "-" and given is None and content.startswith(b"PAR1"):
+        name = "parquet"
     ids = [id_column] if id_column else list(DIALECTS["id_column"])
     ids += [group_column] if group_column else []
     try:
