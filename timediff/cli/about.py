@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from timediff._frequency import moved
 from timediff.cli import arguments as a
 from timediff.cli.app import app, examples
 from timediff.cli.files import check_output, format_of, write_table
@@ -134,6 +133,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     import json
 
     from timediff._calendars import named
+    from timediff._frequency import moved
     from timediff._stamps import stamps_of
 
     forecaster = load_model(path, "cpu")
