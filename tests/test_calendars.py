@@ -495,6 +495,15 @@ def test_the_last_friday_is_inferred():
     assert entry["info"]["freq"] == "LWOM-FRI"
 
 
+@pytest.mark.parametrize(("freq", "kept"), [("2B", True), ("2B", False), ("3B", True)])
+def test_several_business_days_are_no_days(freq, kept):
+    index = pd.date_range("2024-01-01", periods=62, freq=freq)
+    table = pd.DataFrame({"a": range(60)}, index[:60] if kept else index[:60].to_numpy())
+    (entry,) = from_wide(table)
+    assert entry["info"]["freq"] == freq and entry["target"].shape == (1, 60)
+    assert stamps_of(entry["start"], 62, entry["info"]).equals(pd.DatetimeIndex(index))
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(("old", "new"), [("BH", "bh"), ("SM", "SME-15"), ("CBM", "CBME")])
 def test_names_that_pandas_still_reads(old, new):

@@ -188,8 +188,10 @@ def test_fit_of_a_pipe_is_fit_of_the_file(folder):
     content = frame()[:-24].reset_index().to_json(orient="records", lines=True, date_format="iso")
     piped = ("fit", "-", "--format", "jsonl", "--horizon", 24, "--seed", 1, "-o", "two")
     run(*piped, stdin=content.encode())
-    texts = [run("predict", name, "--samples", 5).stdout for name in ("one", "two")]
-    assert texts[0] == texts[1]
+    binary = Path("load.parquet").read_bytes()  # is known without --format
+    run("fit", "-", "--horizon", 24, "--seed", 1, "-o", "three", stdin=binary)
+    texts = [run("predict", name, "--samples", 5).stdout for name in ("one", "two", "three")]
+    assert texts[0] == texts[1] == texts[2]
 
 
 def test_options_come_from_file_command_and_set(folder):
@@ -407,6 +409,16 @@ def test_periods_are_written_by_their_begins(tmp_path, suffix):
     place = str(tmp_path / f"t{suffix}")
     write_table(pd.DataFrame({"a": 1.0, "ds": weeks}), place)
     assert read_table(place)["ds"].tolist() == list(weeks.start_time)
+
+
+def test_an_array_of_rows_is_read_as_lines_of_json_are(tmp_path):
+    rows, place = frame(30).reset_index(), str(tmp_path / "t.jsonl")
+    read = {}
+    for lines in (True, False):
+        rows.to_json(place, orient="records", lines=lines, date_format="iso")
+        read[lines] = read_table(place)
+    pd.testing.assert_frame_equal(read[False], read[True])
+    assert len(read[True]) == 30
 
 
 def test_text_in_another_encoding(folder):

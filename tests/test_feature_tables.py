@@ -97,6 +97,10 @@ def changed(frame: pd.DataFrame, row: int, column: str, value: float) -> pd.Data
         ({"static": changed(STATIC, 1, "size", np.nan)}, "'size' of series 'north' is missing"),
         ({"known": features(tz="UTC")}, r"series its zone, too \(tz_localize\), or known none"),
         ({"known": features().reset_index()}, "the index of known holds"),
+        (
+            {"known": features().resample("30min").ffill()},
+            "known: timestamp 2021-03-04 00:30:00 is not on the grid of frequency 'h'",
+        ),
     ],
 )
 def test_tables_that_do_not_fit_are_named(given, message):

@@ -376,7 +376,7 @@ def test_counts_constants_zeros_and_negative_values():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
-            "count": rng.poisson(3, 240),
+            "count": rng.poisson(1, 240),
             "zero": np.zeros(240),
             "constant": np.full(240, 7.5),
             "negative": -series(260)[0, :240],
@@ -386,6 +386,7 @@ def test_counts_constants_zeros_and_negative_values():
     forecast = quick().fit(frame).predict(num_samples=50)
     counts = forecast["count"].samples
     assert (counts >= 0).all() and np.array_equal(counts, counts.round())
+    assert not np.signbit(counts).any()  # no -0
     assert np.abs(forecast["zero"].samples).max() < 1e-3
     assert np.abs(forecast["constant"].samples - 7.5).max() < 0.1
     assert (forecast["negative"].mean() < -2).all().all()
@@ -824,3 +825,16 @@ def test_what_is_given_is_no_dict_where_there_are_no_groups_and_totals_need_it(f
     weights = pd.Series({"a": 1.0, "b": 1.0})
     scenario = fitted.predict(given=given, totals={"ab": weights}, num_samples=4)
     np.testing.assert_allclose(scenario.aggregate({"ab": weights}).samples, 9, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error:Period with BDay freq")
+def test_business_days_are_no_reason_for_a_warning(tmp_path):
+    days = pd.DataFrame(series(80).T, pd.date_range("2024-01-01", periods=80, freq="B"))
+    forecaster = quick().fit(days[:60]).update(days[60:70])
+    forecast = forecaster.predict(num_samples=3)
+    assert forecast.cutoff == days.index[69] and forecast.score(days)["crps"] > 0
+    forecaster.predict(given=forecast.mean()[[0]], num_samples=3)
+    forecaster.backtest(windows=1, num_samples=3)
+    forecaster.save(tmp_path / "model")
+    again = Forecaster.load(tmp_path / "model")
+    assert np.array_equal(again.predict(num_samples=3).samples, forecast.samples)

@@ -34,6 +34,7 @@ def only(data, **options):
 
 WIDE = table()
 LONG = long()
+PERIOD = pd.Period("2024-01-01", "h")
 FORMS = {
     "wide": WIDE,
     "periods": WIDE.to_period("h"),
@@ -383,3 +384,25 @@ def test_what_is_no_table_and_columns_without_a_name_are_told_the_way_out():
     long = pd.DataFrame([["a", "2024-01-01", 1.0], ["a", "2024-01-02", 2.0]])
     with pytest.raises(DataError, match=r"id_column=0 is no text: name the columns first"):
         read(long, id_column=0, time_column=1, target_column=2)
+
+
+@pytest.mark.parametrize("start", ["2024-01-01", pd.Timestamp("2024-01-01"), PERIOD])
+@pytest.mark.parametrize("values", [series(60), series(60)[0]], ids=["joint", "single"])
+def test_entries_start_where_they_say_if_the_frequency_is_known(start, values):
+    (found,) = read([{"start": start, "target": values}], freq="h").entries.values()
+    assert found["start"] == PERIOD and found["start"].freq == PERIOD.freq
+    with pytest.raises(DataError, match="entry number 0 has frequency 'h', but the model 'D'"):
+        read([{"start": PERIOD, "target": values}], freq="D")
+
+
+@pytest.mark.parametrize(
+    ("start", "freq", "message"),
+    [
+        ("2024-01-01", None, "entry number 0 starts at '2024-01-01', which tells no freq.*freq="),
+        (None, "h", "the start of entry number 0, None, is not a point in time"),
+        ("noon", "h", "the start of entry number 0, 'noon', is not a point in time"),
+    ],
+)
+def test_entries_that_start_nowhere_are_named(start, freq, message):
+    with pytest.raises(DataError, match=message):
+        read([{"start": start, "target": series(60)}], freq=freq)

@@ -307,6 +307,12 @@ def test_bounds_and_whole_numbers_of_some_series_may_be_a_series_of_pandas():
     assert group["n"].samples.min() == 10.5
 
 
+def test_what_is_rounded_to_zero_has_no_sign():
+    made = forecast()
+    small = made.with_samples(-0.1 * np.ones_like(made.samples)).constrain(integer=True)
+    assert (small.samples == 0).all() and not np.signbit(small.samples).any()
+
+
 def test_a_total_of_nothing_or_of_one_series_twice_is_an_error():
     made = forecast()
     with pytest.raises(OptionError, match="'x' has no series"):

@@ -72,7 +72,10 @@ def _read_dynamic(
         table = table.to_frame()
     table = check_table(table, what)
     stamps, _, zone = read_clock(table.index, grid.freq)
-    start, rows, layout = locate(stamps, grid.freq, labels=table.index)
+    try:
+        start, rows, layout = locate(stamps, grid.freq, labels=table.index)
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error
     layout |= zone
     same = {key: layout.get(key) == grid.layout.get(key) for key in ("freq", "tz", "clock")}
     if not all(same.values()) or not same_stamps(start, int(rows[-1]) + 1, layout, grid.layout):

@@ -24,11 +24,21 @@ DAY = pd.Timedelta(days=1)
 _TICKS = {"H": "h", "T": "min", "S": "s", "L": "ms", "U": "us", "N": "ns"}
 
 
-def period(value: Any, freq: str) -> pd.Period:
-    """``pd.Period``, without pandas' warning on business days: GluonTS has nothing else."""
+def period(value: Any, freq: str | pd.offsets.BaseOffset, ordinal: int | None = None) -> pd.Period:
+    """``pd.Period``, of a time or an ordinal, without pandas' warning on business days.
+
+    GluonTS has nothing else.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return pd.Period(value, freq=freq)
+        return pd.Period(value, freq=freq, ordinal=ordinal)
+
+
+def moved(start: pd.Period, steps: int) -> pd.Period:
+    """So many steps later, or earlier, likewise without the warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return start + steps
 
 
 def period_alias(freq: str) -> str:

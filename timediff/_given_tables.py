@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from timediff._by_series import combinations, weighted
+from timediff._frequency import moved
 from timediff._stamps import stamps_of
 from timediff._tables import first_of, read_numbers
 from timediff.errors import DataError
@@ -35,7 +36,7 @@ def read_given(
     for name in frame.columns:
         if name not in columns and name not in totals:
             raise DataError(f"column {name!r} is no series{_nearest(name, columns)}")
-    index = stamps_of(entry["start"] + length, prediction_length, info)
+    index = stamps_of(moved(entry["start"], length), prediction_length, info)
     rows = _rows(frame, index)
     table = {}
     for i, name in enumerate(frame.columns):

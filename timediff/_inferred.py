@@ -42,8 +42,8 @@ def infer(stamps: pd.DatetimeIndex) -> str:
     candidates = [c for low, high, cs in _CALENDAR if low <= step.days <= high for c in cs]
     if step == 7 * DAY:
         candidates = [f"W-{stamps[0].strftime('%a').upper()}"]
-    elif step == DAY and stamps[-1] - stamps[0] > 13 * DAY:
-        candidates = ["B"]  # two weekends went by without a single value
+    elif step in (DAY, 2 * DAY) and stamps[-1] - stamps[0] > 13 * DAY:
+        candidates = ["B" if step == DAY else "2B"]  # two weekends went by without a single value
     if stamps[0].day > 1:
         candidates.sort(key=begins_spans)
     for candidate in candidates:

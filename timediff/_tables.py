@@ -116,7 +116,10 @@ def _before_gaps(local: pd.DatetimeIndex, index: pd.DatetimeIndex) -> pd.Datetim
 
 
 def own_calendar(index: Any) -> str | None:
-    """The frequency of an index if it is a calendar, which its timestamps do not tell."""
+    """The frequency of an index if its timestamps do not tell it.
+
+    That of a calendar, and several business days, which seem to be days.
+    """
     offset = getattr(index, "freq", None)
     if offset is None:
         return None
@@ -124,7 +127,8 @@ def own_calendar(index: Any) -> str | None:
         freq = text_of(offset)
     except OptionError:
         return None  # its timestamps may tell
-    return None if calendar_of(freq) is None else freq
+    several = isinstance(offset, pd.offsets.BusinessDay) and offset.n > 1
+    return freq if several or calendar_of(freq) is not None else None
 
 
 def _zone(tz: datetime.tzinfo) -> str | datetime.tzinfo:

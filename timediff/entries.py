@@ -11,7 +11,7 @@ import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
 from timediff._calendars import calendar_of, named
-from timediff._frequency import frequency, model_frequency, period, period_alias
+from timediff._frequency import frequency, model_frequency, moved, period, period_alias
 from timediff._stamps import step_name
 from timediff.errors import DataError, warn
 from timediff.features import Features, read_features
@@ -70,7 +70,7 @@ class Panel:
 
     def when(self, step: int) -> str:
         """The time of a step for a message, as its table stamps it."""
-        return step_name(self.start + step, self.info)
+        return step_name(moved(self.start, step), self.info)
 
     @property
     def title(self) -> str:
@@ -149,7 +149,7 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
     for field in (FieldName.START, FieldName.TARGET):
         if field not in entry:
             raise DataError(f"{name} has no field {field!r}: give a start and a target")
-    start = _start(entry, name, freq)
+    start = start_of(entry, name, freq)
     try:
         target = entry[FieldName.TARGET]
         if isinstance(target, np.ma.MaskedArray):  # what is masked is missing
@@ -195,7 +195,8 @@ def read_entry(entry: Mapping[str, Any], position: int, freq: str) -> Panel:
     return dataclasses.replace(panel, values=single, features=features, offset=offset)
 
 
-def _start(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:
+def start_of(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:
+    """The start of an entry as a period of this frequency; DataError if it is none."""
     start, calendar = entry[FieldName.START], calendar_of(freq)
     if not isinstance(start, pd.Period):
         if calendar is not None:
@@ -204,9 +205,12 @@ def _start(entry: Mapping[str, Any], name: str, freq: str) -> pd.Period:
                 "make the entry with timediff.from_wide"
             )
         try:
-            return period(start, period_alias(freq))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"the start of {name}, {start!r}, is not a point in time") from error
+            found = period(start, period_alias(freq))
+        except (TypeError, ValueError):
+            found = pd.NaT
+        if found is pd.NaT:
+            raise DataError(f"the start of {name}, {start!r}, is not a point in time")
+        return found
     expected = period("2000-01-01", period_alias(freq)).freq
     own = calendar_of(frequency(entry))
     kinds = [None if one is None else (one.kind, one.rhythm) for one in (own, calendar)]

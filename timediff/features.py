@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from gluonts.dataset.field_names import FieldName
 
+from timediff._frequency import moved
 from timediff._stamps import step_name
 from timediff.errors import DataError
 
@@ -142,7 +143,7 @@ def _array(value: Any, field: str, title: str, length: int, width: int) -> np.nd
     if dynamic and array.shape[-1] < length:
         raise DataError(
             f"{field} of {title} has {array.shape[-1]} steps, its target {length}: give a value, "
-            "or NaN, for every step"
+            f"or NaN, for every step (with tables: {ARGUMENTS[field]})"
         )
     # beyond the end of the target there is no past: GluonTS's evaluation cuts only the target
     return array[..., :length] if field == PAST else array
@@ -159,7 +160,7 @@ def _check_numbers(
     bad = np.argwhere(~np.isfinite(single) if field == REAL else np.isinf(single))
     if len(bad):
         time, series, number = map(int, bad[0])
-        when = "" if field == REAL else f" at {step_name(start + time, info)}"
+        when = "" if field == REAL else f" at {step_name(moved(start, time), info)}"
         value = values[time, series, number]
         large = ", beyond what float32 holds" if np.isfinite(value) else ""
         raise DataError(

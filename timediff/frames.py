@@ -17,7 +17,7 @@ from gluonts.model.forecast import Forecast
 
 from timediff._calendars import named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import text_of
+from timediff._frequency import moved, text_of
 from timediff._inferred import business_hours
 from timediff._stamps import locate, stamps_of, timestamps
 from timediff._tables import (
@@ -222,7 +222,7 @@ def group_series(dataset: Iterable[dict[str, Any]], item_id: str = "group") -> l
     length = max(first + len(series) for first, series in zip(begins, values, strict=True))
     target = np.full((len(values), length), np.nan, dtype=np.float32)
     for i, (name, first, series) in enumerate(zip(names, begins, values, strict=True)):
-        stamps = timestamps(start + first, len(series), {})
+        stamps = timestamps(moved(start, first), len(series), {})
         numbers = read_numbers(pd.Series(series, stamps), name)
         target = _with_row(target, i, slice(first, first + len(series)), numbers)
     return [{"start": start, "target": target, "item_id": item_id, "info": {"columns": names}}]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from timediff._calendars import calendar_of, named
 from timediff._feature_tables import Grid, read_tables
-from timediff._frequency import frequency, model_frequency
+from timediff._frequency import frequency, model_frequency, moved
 from timediff._stamps import same_stamps, stamps_of, step_name
 from timediff.errors import DataError, warn
 from timediff.features import CATEGORY, KNOWN, PAST, REAL
@@ -112,7 +112,7 @@ def extended(history: Entry, new: Entry) -> Entry:
     steps = new["target"].shape[1]
     if off_grid or not same_stamps(new["start"], steps, new["info"], history["info"]):
         first = stamps_of(new["start"], 1, new["info"])[0]
-        last = stamps_of(start + history["target"].shape[1] - 1, 1, history["info"])[0]
+        last = stamps_of(moved(start, history["target"].shape[1] - 1), 1, history["info"])[0]
         raise DataError(
             f"the new rows start at {first}, between the steps of the history, which ends at {last}"
         )
@@ -121,14 +121,14 @@ def extended(history: Entry, new: Entry) -> Entry:
     if max(before, total - length) > MOST_EMPTY * max(length, new["target"].shape[1]):
         raise DataError(
             f"the new rows, from {step_name(new['start'], new['info'])} on, are so far from the "
-            f"history, which ends at {step_name(start + length - 1, history['info'])}, that "
+            f"history, which ends at {step_name(moved(start, length - 1), history['info'])}, that "
             f"{total - length} steps would be added, nearly all of them missing: is a timestamp "
             "wrong?"
         )
     target = _merged(history["target"], new["target"], before, before + offset)
     told = {key: value for key, value in new["info"].items() if key == "day_first"}
     info = told | history["info"]  # what the history's own dates did not tell
-    joined = {**history, "start": start - before, "target": target, "info": info}
+    joined = {**history, "start": moved(start, -before), "target": target, "info": info}
     for field in (KNOWN, PAST):
         if history.get(field) is not None:
             later = new.get(field)
@@ -149,7 +149,7 @@ def _warn_of_rhythm(history: Entry, new: Entry) -> None:
         return
     if (np.diff(seen(history)) < steps[0]).any():
         freq = named(model_frequency(history))
-        begin = step_name(new["start"] + int(first[0]), new["info"])
+        begin = step_name(moved(new["start"], int(first[0])), new["info"])
         warn(
             f"all new rows, from {begin} on, are {steps[0]} steps of {freq!r} apart: what is "
             "between is taken as missing; if they are of another frequency, resample them first",

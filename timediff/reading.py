@@ -15,6 +15,7 @@ import pandas as pd
 from timediff._any_table import by_group, flattened, indexed, is_long, is_range, to_pandas
 from timediff._frequency import text_of
 from timediff._tables import DIALECTS, find_column
+from timediff.entries import start_of
 from timediff.errors import DataError
 from timediff.frames import from_long, from_wide, group_series
 from timediff.histories import Entry, with_features
@@ -185,7 +186,8 @@ def read(
             raise DataError(
                 "GluonTS entries hold their features themselves: give no tables of them"
             )
-        return _read_entries([data] if isinstance(data, Mapping) else list(data))
+        freq = None if isinstance(freq, Mapping) else freq
+        return _read_entries([data] if isinstance(data, Mapping) else list(data), freq)
     entry, names = _read_table(data, "frame", freq, columns, features or Features(), day_first)
     return Reading({"frame": entry}, names, grouped=False)
 
@@ -257,6 +259,18 @@ def _columns_or_table(given: Any) -> Any:
     return to_pandas(given)
 
 
+def _with_period(entry: Entry, number: int, freq: str | pd.offsets.BaseOffset | None) -> Entry:
+    """The entry with a period as its start, of the frequency that is given, if one is."""
+    if freq is not None:
+        return {**entry, "start": start_of(entry, f"entry number {number}", text_of(freq))}
+    if not isinstance(entry["start"], pd.Period):
+        raise DataError(
+            f"entry number {number} starts at {entry['start']!r}, which tells no frequency: give "
+            "freq=, or a pd.Period"
+        )
+    return entry
+
+
 def _by_series(static: Any, id_column: str) -> pd.DataFrame:
     """A table of what does not change, its rows labelled by series."""
     frame = to_pandas(static)
@@ -264,12 +278,13 @@ def _by_series(static: Any, id_column: str) -> pd.DataFrame:
     return frame.set_index(found[0]) if found and is_range(frame.index) else frame
 
 
-def _read_entries(entries: list[Any]) -> Reading:
+def _read_entries(entries: list[Any], freq: str | pd.offsets.BaseOffset | None) -> Reading:
     if not entries:
         raise DataError("the dataset has no entries")
     for i, entry in enumerate(entries):
         if not isinstance(entry, Mapping) or not {"start", "target"} <= entry.keys():
             raise DataError(f"entry number {i} has no start and target: it is {type(entry)}")
+    entries = [_with_period(entry, i, freq) for i, entry in enumerate(entries)]
     if all(np.ndim(entry["target"]) == 1 for entry in entries):
         entries = group_series(entries)
     keys = [entry.get("item_id", i) for i, entry in enumerate(entries)]

@@ -10,6 +10,7 @@ from timediff._actuals import actuals_of
 from timediff._arguments import check_options, listed
 from timediff._by_series import bounds_of, marked, position, weights_of
 from timediff._forecast_tables import labelled_array, long_table
+from timediff._frequency import moved
 from timediff._stamps import clock_info, index_of, stamps_of, timestamps
 from timediff.errors import DataError, OptionError
 from timediff.frames import to_wide
@@ -89,7 +90,7 @@ class Forecast:
     @property
     def cutoff(self) -> pd.Timestamp | pd.Period:
         """The last time before the horizon."""
-        return index_of(self.start - 1, 1, self.info)[0]
+        return index_of(moved(self.start, -1), 1, self.info)[0]
 
     @property
     def plain_index(self) -> pd.DatetimeIndex:
@@ -280,7 +281,7 @@ class Forecast:
         for column, least, most in zip(self.columns, low, high, strict=True):
             if not least <= most:
                 raise OptionError(f"{column!r}: lower {lower} is above upper {upper}, or no number")
-        samples = np.where(whole, self.samples.round(), self.samples)
+        samples = np.where(whole, self.samples.round() + 0.0, self.samples)  # no -0
         kept = np.clip(samples, low, high).astype(self.samples.dtype)
         if SCENARIO in self.info:
             self.info[SCENARIO].check_kept(samples, kept)

@@ -266,7 +266,7 @@ class Runner:
         if not self.manifest["finish"]:
             return paths
         whole = window["whole"] & self.constants["whole"]
-        paths = np.where(whole, paths.round(), paths)
+        paths = np.where(whole, paths.round() + 0.0, paths)  # no -0
         return paths.clip(min=np.minimum(window["floor"], self.constants["floor"]))
 
 

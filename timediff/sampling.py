@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from timediff._frequency import moved
 from timediff.entries import Panel
 from timediff.errors import DataError, TimediffError, warn
 from timediff.forecast import JointForecast
@@ -74,7 +75,7 @@ def _scenario(
 
 def _forecast(panel: Panel, paths: np.ndarray, columns: list[Any] | None) -> JointForecast:
     """The forecast of one entry from its paths, which are counted from its levels."""
-    start = panel.start + len(panel.values)
+    start = moved(panel.start, len(panel.values))
     if panel.offset is not None or panel.dead.any():
         paths = paths + panel.shift.astype(float if panel.offset is not None else paths.dtype)
     bad = np.argwhere(~np.isfinite(paths) & ~panel.dead)

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import safetensors
 import safetensors.numpy
 import torch
 
 from timediff._calendars import calendar_of, named
-from timediff._frequency import period
+from timediff._frequency import moved, period
 from timediff._stamps import stamps_of
 from timediff.device import best_device
 from timediff.errors import SavedModelError, TimediffError
@@ -148,7 +147,7 @@ def _group(key: Hashable, entry: Entry) -> dict[str, Any]:
 def _entry(group: dict[str, Any], number: int, tensors: dict[str, np.ndarray]) -> Entry:
     fields = {f: tensors[f"{number}.{f}"] for f in FIELDS if f"{number}.{f}" in tensors}
     ordinal, freq = group["start"]
-    start = pd.Period(ordinal=ordinal, freq=period("2000-01-01", freq).freq)
+    start = period(None, period("2000-01-01", freq).freq, ordinal)
     calendar_of(group["info"].get("freq", ""))  # one that cannot be read is an error now
     return {
         "start": start,
@@ -177,7 +176,8 @@ def _card(forecaster: "Forecaster", entries: dict[Hashable, Entry]) -> str:
     for key, entry in entries.items():
         values = entry["target"]
         first, last = (
-            stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, values.shape[1] - 1)
+            stamps_of(moved(entry["start"], i), 1, entry["info"])[0]
+            for i in (0, values.shape[1] - 1)
         )
         missing = float(np.isnan(values).mean())
         lines += ["", f"## History of `{key}`", "", f"{values.shape[1]} steps, {first} to {last}, "]

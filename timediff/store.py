@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from timediff._frequency import moved
 from timediff.entries import Panel
 from timediff.feature_store import FeatureStore
 from timediff.history import fill_gaps, long_means
@@ -82,12 +83,12 @@ class SeriesStore:
             offset = np.zeros(values.shape[1]) if panel.offset is None else panel.offset
             zero = torch.from_numpy((0.0 - offset).astype(np.float32)).to(device)
             moments.append(self._moments(torch.from_numpy(values).to(device), zero))
-            start = panel.start - pad
+            start = moved(panel.start, -pad)
             skipped, future, begin = 0, 0, -pad
             if for_forecast:
                 skipped, future = max(0, len(values) - spec.reach), spec.prediction_length
                 begin = len(values) + spec.first
-            start, length = start + skipped, pad + len(values) - skipped + future
+            start, length = moved(start, skipped), pad + len(values) - skipped + future
             means.append(long_means(values, spec, begin, future))
             last += len(means[-1][0])
             self.lengths.append(len(values) - skipped)

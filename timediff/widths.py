@@ -84,7 +84,7 @@ def mapped(
 def _kept(paths: np.ndarray, positive: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """What is never negative, and what is whole, as it must be."""
     paths = np.where(positive, np.maximum(paths, 0), paths)
-    return np.where(whole, paths.round(), paths)
+    return np.where(whole, paths.round() + 0.0, paths)  # no -0
 
 
 def combined(x: np.ndarray, weights: np.ndarray) -> np.ndarray:

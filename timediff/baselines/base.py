@@ -10,7 +10,7 @@ from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import RepresentablePredictor
 
 from timediff._arguments import whole
-from timediff._frequency import model_frequency
+from timediff._frequency import model_frequency, moved
 from timediff.entries import Panel, read_entry
 from timediff.errors import DataError
 
@@ -83,7 +83,7 @@ class SimpleForecast(RepresentablePredictor):
             samples[..., seen] = np.clip(paths, -_LARGEST, _LARGEST)
             yield SampleForecast(
                 samples=samples[..., 0] if panel.univariate else samples,
-                start_date=panel.start + len(panel.values),
+                start_date=moved(panel.start, len(panel.values)),
                 item_id=panel.item_id,
                 info=panel.info,
             )

@@ -133,6 +133,7 @@ def _of_model(path: Path) -> dict[str, Any]:
     import json
 
     from timediff._calendars import named
+    from timediff._frequency import moved
     from timediff._stamps import stamps_of
 
     forecaster = load_model(path, "cpu")
@@ -149,7 +150,9 @@ def _of_model(path: Path) -> dict[str, Any]:
     }
     for key, entry in forecaster.kept.entries.items():
         length = entry["target"].shape[1]
-        first, last = (stamps_of(entry["start"] + i, 1, entry["info"])[0] for i in (0, length - 1))
+        first, last = (
+            stamps_of(moved(entry["start"], i), 1, entry["info"])[0] for i in (0, length - 1)
+        )
         name = f"history of {key}" if forecaster.kept.grouped else "history"
         rows[name] = f"{length} steps, {first} to {last}"
     if not forecaster.kept.entries:

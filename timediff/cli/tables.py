@@ -55,15 +55,17 @@ def read_table(
 
     name = format_of(place, given)
     content = _bytes(place)
+    if place == "-" and given is None and content.startswith(b"PAR1"):
+        name = "parquet"
     ids = [id_column] if id_column else list(DIALECTS["id_column"])
     ids += [group_column] if group_column else []
     try:
         if name == "parquet":
             frame = pd.read_parquet(io.BytesIO(content))
         elif name == "jsonl":
-            frame = pd.read_json(
-                io.StringIO(_text(content)), lines=True, dtype=False, convert_dates=False
-            )
+            text = _text(content)
+            lines = not text.lstrip().startswith("[")  # or one array of all rows
+            frame = pd.read_json(io.StringIO(text), lines=lines, dtype=False, convert_dates=False)
         else:
             frame = _read_csv(_text(content), [*ids, *texts])
     except UnicodeDecodeError as error:

@@ -328,5 +328,5 @@ class ResidualNetwork(TimeGradNetwork):
             return paths
         whole, floor = batch.whole & self.whole, batch.floor.minimum(self.floor)
         if whole.any():
-            paths = torch.where(whole.unsqueeze(1), paths.round(), paths)
+            paths = torch.where(whole.unsqueeze(1), paths.round() + 0.0, paths)  # no -0
         return paths.clamp_(min=floor.unsqueeze(1))
