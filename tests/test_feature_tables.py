@@ -87,6 +87,10 @@ def changed(frame: pd.DataFrame, row: int, column: str, value: float) -> pd.Data
             {"known": changed(features(), 3, "promo", np.inf)},
             "known feature 'promo' at 2021-03-04 03:00:00: inf is infinite",
         ),
+        (
+            {"past": features().assign(promo="sunny")},
+            "past feature 'promo' at .*: 'sunny' is no number; make .* pd.get_dummies",
+        ),
         ({"known": own().iloc[:, :3]}, r"known has no column \('promo', 'north'\)"),
         (
             {"past": own().rename(columns={"south": "east"}, level=1)},

@@ -236,6 +236,8 @@ def test_groups():
     observed = table(tz="Europe/Berlin", length=60)
     assert_frame_equal(group.mean().loc["n"], forecast().mean(), check_freq=False)
     assert_frame_equal(group.quantile(0.1).loc["s"], forecast().quantile(0.1), check_freq=False)
+    assert_frame_equal(group.median().loc["n"], forecast().median(), check_freq=False)
+    assert_frame_equal(group.std().loc["n"], forecast().std(), check_freq=False)
     assert group.mean().index.names == ["group", "timestamp"]
     totals = group.aggregate({"all": COLUMNS})
     assert isinstance(totals, ForecastGroup) and totals["s"].columns == ["all"]

@@ -151,8 +151,10 @@ def read_numbers(series: pd.Series, label: Hashable, kind: str = "series") -> np
         bad = (numbers.isna() & objects.notna()).to_numpy()
         if bad.any():
             value = objects.iloc[int(bad.argmax())]
+            hint = "; make categories columns of 0 and 1 (pd.get_dummies)"
             raise DataError(
                 f"{kind} {label!r} at {first_of(bad, series.index)}: {value!r} is no number"
+                + (hint if kind.endswith("feature") else "")
             )
         values = numbers.to_numpy(dtype=np.float64)
     with np.errstate(over="ignore"):

@@ -46,6 +46,14 @@ class ForecastGroup(dict[Hashable, Forecast]):
         """The mean of the paths of each group, (group, time) × series."""
         return self._stacked([forecast.mean() for forecast in self.values()])
 
+    def median(self) -> pd.DataFrame:
+        """The median of the paths of each group, (group, time) × series."""
+        return self._stacked([forecast.median() for forecast in self.values()])
+
+    def std(self) -> pd.DataFrame:
+        """The standard deviation of the paths of each group, (group, time) × series."""
+        return self._stacked([forecast.std() for forecast in self.values()])
+
     def quantile(self, q: Number) -> pd.DataFrame:
         """A quantile of the paths of each group, (group, time) × series."""
         return self._stacked([forecast.quantile(q) for forecast in self.values()])
