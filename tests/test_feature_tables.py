@@ -89,7 +89,7 @@ def changed(frame: pd.DataFrame, row: int, column: str, value: float) -> pd.Data
         ),
         (
             {"past": features().assign(promo="sunny")},
-            "past feature 'promo' at .*: 'sunny' is no number; make .* pd.get_dummies",
+            "past feature 'promo' at .*: 'sunny' is no number; make .*pd.get_dummies",
         ),
         ({"known": own().iloc[:, :3]}, r"known has no column \('promo', 'north'\)"),
         (
