@@ -9,6 +9,7 @@ import torch
 from gluonts.model.forecast import SampleForecast
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from benchmarks.common import targets
@@ -21,6 +22,8 @@ COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 MARKERS = {"timediff": "o", "simple": "s", "peer": "^", "optimum": "*"}
 INK, FAINT = "#222222", "#b0b0b0"
 BINS = 20
+# of a name beside its point, in the order in which they are tried
+PLACES = [(x, y) for y in (3, -9, 13, -19, 23) for x in (6, -6)]
 
 
 def overview(name: str, means: pd.DataFrame, drawn: dict[str, torch.Tensor]) -> Figure:
@@ -37,7 +40,8 @@ def overview(name: str, means: pd.DataFrame, drawn: dict[str, torch.Tensor]) -> 
     with matplotlib.rc_context({"font.size": 9, "axes.titlesize": 10}):
         figure = Figure(figsize=(14, 13), layout="constrained")
         grid = figure.add_gridspec(4, 4, height_ratios=[1.25, 0.8, 1, 1])
-        accuracy_against_time(figure.add_subplot(grid[0, :2]), means, colors)
+        plane = figure.add_subplot(grid[0, :2])
+        accuracy_against_time(plane, means, colors)
         reliability_curves(figure.add_subplot(grid[0, 2]), drawn, y, colors, "of each series")
         total = {model: combine(x, y, torch.ones(y.shape[-1])) for model, x in drawn.items()}
         sums = {model: x for model, (x, _) in total.items()}
@@ -58,12 +62,14 @@ def overview(name: str, means: pd.DataFrame, drawn: dict[str, torch.Tensor]) -> 
         model = "default" if "default" in drawn else next(iter(drawn))
         fans(figure, grid[3, :].subgridspec(1, 2), data, drawn[model])
         figure.suptitle(f"{name}; fan charts: {model}", fontsize=12)
+        figure.draw_without_rendering()  # from here on all is where it will be
+        name_points(plane, means)
     return figure
 
 
 def accuracy_against_time(axes: Axes, means: pd.DataFrame, colors: dict[str, str]) -> None:
     """CRPS-sum against all seconds spent: up to the left is worse and quicker."""
-    seconds = (means["train_seconds"] + means["predict_seconds"]).clip(lower=0.01)
+    seconds = seconds_of(means)
     for kind, part in means.groupby("kind"):
         paint = [colors.get(str(model), FAINT) for model in part.index]
         axes.scatter(
@@ -76,19 +82,35 @@ def accuracy_against_time(axes: Axes, means: pd.DataFrame, colors: dict[str, str
             edgecolors=INK,
             linewidths=0.5,
         )
-    for model in means.index:
-        axes.annotate(
-            model,
-            (seconds[model], means.loc[model, "crps_sum"]),
-            xytext=(5, 3),
-            textcoords="offset points",
-            fontsize=7.5,
-        )
     axes.set(xscale="log", yscale="log", title="accuracy against time")
+    axes.margins(0.1)
     axes.set(xlabel="training and prediction, seconds", ylabel="CRPS-sum (lower is better)")
     for handle in axes.legend(frameon=False, fontsize=8).legend_handles:
         handle.set_facecolor(FAINT)  # type: ignore[union-attr]
     tidy(axes)
+
+
+def seconds_of(means: pd.DataFrame) -> pd.Series:
+    """All seconds spent by each model."""
+    return (means["train_seconds"] + means["predict_seconds"]).clip(lower=0.01)
+
+
+def name_points(axes: Axes, means: pd.DataFrame) -> None:
+    """Write the model beside each point, where no other name or point is."""
+    points = pd.concat([seconds_of(means), means["crps_sum"]], axis=1).to_numpy()
+    spots = axes.transData.transform(points)
+    taken = [Bbox([spot - 5, spot + 5]) for spot in spots]
+    names = list(zip(means.index, points, strict=True))
+    for model, point in sorted(names, key=lambda named: named[1][1]):
+        label = axes.annotate(model, point, (0, 0), textcoords="offset points", fontsize=7.5)
+        label.set_in_layout(False)
+        for x, y in [*PLACES, PLACES[0]]:
+            label.set(position=(x, y), ha="left" if x > 0 else "right")
+            box = label.get_window_extent()
+            inside = axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
 
 
 def reliability_curves(

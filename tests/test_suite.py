@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from benchmarks import models, suite
+from benchmarks import figures, models, suite
 from benchmarks.common import inputs, targets
 from benchmarks.report import number, report
 from timediff import OptionError, load_dataset
@@ -229,3 +231,18 @@ def test_autoets_is_fitted_once_and_carried_along(data):
 def test_gaps_are_filled_by_the_value_before_them():
     y = np.array([np.nan, 1.0, np.nan, np.nan, 4.0])
     assert models._filled(y).tolist() == [0.0, 1.0, 1.0, 1.0, 4.0]
+
+
+def test_names_of_close_models_do_not_lie_on_each_other():
+    points = {f"model {i}": {"crps_sum": 1 + 0.01 * i, "predict_seconds": 2.0} for i in range(4)}
+    table = pd.DataFrame(points).T.assign(kind="simple", train_seconds=0.0)
+    table.loc["last"] = [3.0, 900.0, "peer", 0.0]
+    figure = Figure(figsize=(7, 4))
+    axes = figure.add_subplot()
+    figures.accuracy_against_time(axes, table, {})
+    figure.draw_without_rendering()
+    figures.name_points(axes, table)
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert all(axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1 for box in boxes)
