@@ -15,9 +15,10 @@ from timediff._frequency import frequency, model_frequency, moved, period, perio
 from timediff._stamps import step_name
 from timediff.errors import DataError, warn
 from timediff.features import Features, read_features
-from timediff.history import LOOKED_AT, offsets
+from timediff.history import offsets
 
 ABSURD = 1000  # times the usual deviation, beyond which a value is hardly an observation
+SAMPLED = 512  # steps, about, that tell the usual deviation
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +108,18 @@ class Panel:
 def absurd(values: np.ndarray) -> tuple[int, int] | None:
     """The first step, and its series, that is much further from the median than most.
 
-    Most are the tenths from the first to the ninth of at most about ``LOOKED_AT`` values of the
-    series; where these are all the same, nothing is far.
+    Most are the tenths from the first to the ninth of some values of the series; where these are
+    all the same, nothing is far.
 
     Args:
         values: ``(T, D)``, NaN where missing.
     """
     if not len(values):
         return None
-    some = np.sort(values[:: len(values) // LOOKED_AT | 1].astype(np.float64), axis=0)  # NaN last
+    some = np.sort(values[:: len(values) // SAMPLED | 1], axis=0)  # NaN last
     last = np.maximum((~np.isnan(some)).sum(0) - 1, 0)
     rows = np.stack([last // 10, last // 2, last - last // 10])
-    low, middle, high = np.take_along_axis(some, rows, axis=0)
+    low, middle, high = np.take_along_axis(some, rows, axis=0).astype(np.float64)
     reach = ABSURD * np.where(high > low, high - low, np.inf)
     far = np.argwhere((values > middle + reach) | (values < middle - reach))
     return (int(far[0, 0]), int(far[0, 1])) if len(far) else None
