@@ -29,7 +29,13 @@ QUICK = {
 # tests in which annotations of arrays are executed: elsewhere that would take half of the time
 SHAPES = {"diffusion", "network", "scores", "test_baselines.py", "test_entries.py"}
 SHAPES |= {"test_estimator.py", "test_features.py", "test_likelihood.py", "test_loader.py"}
-SHAPES |= {"test_marginal.py", "test_scenarios.py", "test_spread.py", "test_synthetic.py"}
+SHAPES |= {
+    "test_marginal.py",
+    "test_package.py",
+    "test_scenarios.py",
+    "test_spread.py",
+    "test_synthetic.py",
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -20,6 +20,9 @@ class BestWeights(ModelCheckpoint):
         """Another one than the user's checkpoints have."""
         return "timediff-best-weights"
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing: the best weights of the run that a checkpoint is of are gone with its folder."""
+
 
 class Curves(pl.Callback):
     """The losses of all epochs of all stages.

@@ -194,7 +194,7 @@ def test_an_update_takes_what_is_known(update_params):
     forecaster = TimeDiffForecaster(**SMALL).fit(y.iloc[:34], X=X.iloc[:34], fh=[1, 2])
     forecaster.update(y.iloc[34:36], X=X.iloc[34:], update_params=update_params)
     known = forecaster.forecaster_.kept.entries["frame"]["feat_dynamic_real"]
-    np.testing.assert_array_equal(known, X.to_numpy(np.float32).T)
+    np.testing.assert_array_equal(known, X.to_numpy().T)
     assert list(forecaster.predict().index) == list(y.index[36:38])  # known since the update
     forecaster.update(y.iloc[36:37], update_params=False)
     assert forecaster.predict().index[0] == y.index[37]
