@@ -27,13 +27,13 @@ QUICK = {
 }
 
 # tests in which annotations of arrays are executed: elsewhere that would take half of the time
-SHAPES = {"diffusion", "network", "scores", "test_baselines.py", "test_entries.py"}
-SHAPES |= {"test_estimator.py", "test_features.py", "test_likelihood.py", "test_loader.py"}
-SHAPES |= {
-    "test_marginal.py",
-    "test_package.py",
-    "test_scenarios.py",
-    "test_spread.py",
+SHAPES = {
+    *("diffusion", "network", "scores"),
+    *(
+        f"test_{name}.py"
+        for name in ("baselines", "entries", "estimator", "features", "likelihood")
+    ),
+    *(f"test_{name}.py" for name in ("loader", "marginal", "package", "scenarios", "spread")),
     "test_synthetic.py",
 }
 

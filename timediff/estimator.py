@@ -27,6 +27,7 @@ from timediff.lightning_module import TimeGradModule
 from timediff.options import Options
 from timediff.predictor import TimeGradPredictor
 from timediff.splits import last_windows, split_windows, window_spec
+from timediff.stages import most_epochs
 from timediff.store import SeriesStore
 from timediff.training import Training
 from timediff.validation import Source
@@ -166,8 +167,7 @@ class TimeGradEstimator(PyTorchLightningEstimator):
                 raise DataError("the validation data have another number of series")
             check_names(held_out, names_of(panels), "the training data have")
         if ckpt_path is not None:
-            epochs = self.trainer_kwargs.get("max_epochs") or self.options.max_epochs
-            check_checkpoint(ckpt_path, epochs)
+            check_checkpoint(ckpt_path, most_epochs(self.trainer_kwargs, self.options.max_epochs))
         if from_predictor is None:
             spec = self._spec(max(len(panel.values) for panel in panels))
             spec = dataclasses.replace(spec, features=FeatureSpec.of(panels))

@@ -81,11 +81,9 @@ def fill_gaps(values: np.ndarray, season: int | None, last: int | None = None) -
     whole = lead + max(0, int(gaps.argmax() if gaps.any() else len(gaps)) - (season or 1))
     before, values = values[:whole], values[whole:]
     if season is not None and gaps.any():
-        inside = gaps[: end - lead].any()
-        if inside:
-            row, column, bridge = _bridges(table[:end], season)
         values = _carry(values, _short(season))
-        if inside:
+        if gaps[: end - lead].any():
+            row, column, bridge = _bridges(table[:end], season)
             values[row - whole, column] = bridge  # none is before: these rows have no gap
         length, dim = values.shape
         cycles = np.full((-(-length // season), season, dim), np.nan, values.dtype)

@@ -74,8 +74,8 @@ class Stages:
             OptionError: ``trainer_kwargs`` are not such that a stage can be trained by them.
         """
         o = self.options
-        most = o.prior_epochs if stage == "prior" else o.max_epochs
-        most = self.trainer_kwargs.get("max_epochs") or most
+        own = o.prior_epochs if stage == "prior" else o.max_epochs
+        most = most_epochs(self.trainer_kwargs, own)
         validated = len(validation) > 0
         whole = stage == "diffusion" and not again
         trainer, checkpoint = self._trainer(validated, epochs or most, whole, epochs is not None)
@@ -153,6 +153,11 @@ class Stages:
                 "option validation_windows=0 in its place"
             )
         return trainer, checkpoint
+
+
+def most_epochs(trainer_kwargs: dict[str, Any], own: int) -> int:
+    """Epochs of a stage at most: what ``trainer_kwargs`` say, or else its own option."""
+    return trainer_kwargs.get("max_epochs") or own
 
 
 def _checked_trainer(**kwargs: Any) -> pl.Trainer:

@@ -126,7 +126,7 @@ def _check_rows(table: "pd.DataFrame", keys: list[str]) -> None:
         )
 
 
-def _forecast(
+def _comparable(
     values: "np.ndarray",
     actual: "np.ndarray",
     kinds: list[str],
@@ -196,7 +196,7 @@ def _of_paths(
     wide = wide.reindex(pd.MultiIndex.from_product([samples, stamps]))
     values = wide.to_numpy(np.float64).reshape(len(samples), *actual.shape)
     kinds = [f"sample {number}" for number in samples]
-    actual = _forecast(values, actual, kinds, labels, stamps)
+    actual = _comparable(values, actual, kinds, labels, stamps)
     paths, target = torch.from_numpy(values.copy()), torch.from_numpy(actual.astype(np.float64))
     if aggregate:
         weights = a.combinations(labels, aggregate)
@@ -216,7 +216,7 @@ def _of_quantiles(
     ids, times = table.columns[:2]
     wide = table.pivot(index=times, columns=ids, values=list(levels)).sort_index()
     found = np.stack([wide[c][labels].to_numpy(np.float64) for c in levels])
-    actual = _forecast(found, actual, [f"quantile {c}" for c in levels], labels, stamps)
+    actual = _comparable(found, actual, [f"quantile {c}" for c in levels], labels, stamps)
     seen = ~np.isnan(actual)
     # a quantile that two columns have (0.1 and lo-80) counts once
     values = {q: one[seen] for q, one in zip(levels.values(), found, strict=True)}
