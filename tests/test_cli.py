@@ -34,7 +34,7 @@ from timediff.errors import OptionError
 from timediff.options import PRESETS, Options, check_kind
 
 TINY = {key: value for key, value in QUICK.items() if key != "trainer_kwargs"}
-TINY |= {"diffusion_runs": 1, "prior_members": 1, "prior": False}
+TINY |= {"prior": False}
 PAPER = {**TINY, "denoiser_options": {"layers": 2, "channels": 2}}
 
 

@@ -257,7 +257,7 @@ def test_gradients_accumulate_where_the_trainer_is_told_so():
     for number in (1, 2):
         kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Steps()]}
         kwargs["accumulate_grad_batches"] = number
-        quick_estimator(trainer_kwargs=kwargs, diffusion_runs=1).train([entry()])
+        quick_estimator(trainer_kwargs=kwargs).train([entry()])
     assert steps == [3, 3, 2, 2]
 
 
@@ -463,7 +463,8 @@ def test_early_stopping_and_checkpoints_of_the_user_are_of_the_diffusion(tmp_pat
             own[0].wait_count = 7  # what a run leaves behind
 
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [stop, keep, See()]}
-    quick_estimator(trainer_kwargs=kwargs, validation_windows=3).train([entry()])
+    runs = {"validation_windows": 3, "diffusion_runs": 3}
+    quick_estimator(trainer_kwargs=kwargs, **runs).train([entry()])
     first, again = ("diffusion", True, 0, 1, 1), ("diffusion", False, 0, 1, 0)
     assert seen == [("prior", False, 0, 1, 0), first, again, again]
     state = torch.load(keep.best_model_path, weights_only=True)
@@ -473,7 +474,7 @@ def test_early_stopping_and_checkpoints_of_the_user_are_of_the_diffusion(tmp_pat
 def test_callbacks_are_still_there_in_the_second_training():
     counter = Counter()
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [counter]}
-    estimator = quick_estimator(trainer_kwargs=kwargs)
+    estimator = quick_estimator(trainer_kwargs=kwargs, diffusion_runs=3)
     estimator.train([entry()])
     assert counter.epochs == 4  # one of the prior, three of the diffusion, from three starts
     estimator.train([entry()])
@@ -691,7 +692,7 @@ def test_of_several_runs_of_the_diffusion_the_one_with_the_best_paths_is_kept(mo
         return next(scores)
 
     monkeypatch.setattr("timediff.training.path_energy", energy)
-    kept = quick_estimator().train([entry()]).network
+    kept = quick_estimator(diffusion_runs=3).train([entry()]).network
     first, second, third = (network.state_dict() for network in networks)
     for name, value in kept.state_dict().items():
         if name not in ("low", "high", "floor", "whole", "whitening.widths"):
@@ -730,7 +731,8 @@ def test_a_denoiser_given_as_an_object_is_copied_for_each_network():
     before = copy.deepcopy(denoiser.state_dict())
     counter = Counter()
     kwargs = {**QUICK["trainer_kwargs"], "callbacks": [counter]}
-    estimator = quick_estimator(trainer_kwargs=kwargs, denoiser=denoiser, ema_decay=None, seed=1)
+    options = {"denoiser": denoiser, "ema_decay": None, "diffusion_runs": 3, "seed": 1}
+    estimator = quick_estimator(trainer_kwargs=kwargs, **options)
     one, two = (estimator.train([entry()]) for _ in range(2))
     assert counter.epochs == 8
     assert np.array_equal(draw(one), draw(two))  # the second did not begin where the first ended
@@ -868,7 +870,7 @@ def test_a_schedule_that_nearly_always_holds_is_not_forecast_as_if_it_always_did
     """The score alone would let the scale vanish, and with it all that is not exact."""
     data = [{"start": pd.Period("2024-01-01", "h"), "target": schedule(50)}]
     options = {"num_batches_per_epoch": 30, "prior_epochs": 5, "prior_rows": 128}
-    predictor = quick_estimator(**options, diffusion_runs=1).train(data)
+    predictor = quick_estimator(**options).train(data)
     paths = next(predictor.predict(data, num_samples=200, seed=1)).samples
     assert np.abs(paths.mean((0, 1)) - [0, 4.8, 2.8]).max() < 0.6  # from midnight to six
     spread = paths.std(0).mean(0)
@@ -909,5 +911,5 @@ def test_only_then_is_it_known_what_was_held_out():
         seen.clear()
         kwargs = {**QUICK["trainer_kwargs"], "callbacks": [Watch()]}
         options = {"num_batches_per_epoch": 20, "prior_rows": 512, "trainer_kwargs": kwargs}
-        quick_estimator(prior_epochs=2, diffusion_runs=1, refit=refit, **options).train(data)
+        quick_estimator(prior_epochs=2, refit=refit, **options).train(data)
         assert any(seen) == (refit is not None)

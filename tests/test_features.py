@@ -47,7 +47,7 @@ def full(own: bool = True, ahead: int = P, seed: int = 0, **fields) -> dict:
 
 def features_estimator(**options) -> TimeGradEstimator:
     """An estimator that trains in half a second."""
-    return quick_estimator(P, diffusion_runs=1, **options)
+    return quick_estimator(P, **options)
 
 
 MODELS = {

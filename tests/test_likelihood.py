@@ -18,19 +18,13 @@ def table(length: int = 240, tz: str | None = "Europe/Berlin") -> pd.DataFrame:
 
 
 def quick(**options) -> TimeGradEstimator:
-    return quick_estimator(diffusion_runs=1, **options)
+    return quick_estimator(**options)
 
 
 @pytest.fixture(scope="module")
 def fitted() -> Forecaster:
     """A forecaster that has seen 200 hours. Not to be changed."""
-    options = {
-        **QUICK,
-        "prior_epochs": 5,
-        "num_batches_per_epoch": 20,
-        "prior_rows": 64,
-        "diffusion_runs": 1,
-    }
+    options = {**QUICK, "prior_epochs": 5, "num_batches_per_epoch": 20, "prior_rows": 64}
     return Forecaster(P, seed=0, **options).fit(table(200))
 
 
@@ -120,9 +114,7 @@ def test_missing_values(fitted):
 
 
 def test_groups_and_series_without_names(fitted):
-    forecaster = Forecaster(P, seed=0, **QUICK, diffusion_runs=1).fit(
-        {"north": table(), 7: table(200)}
-    )
+    forecaster = Forecaster(P, seed=0, **QUICK).fit({"north": table(), 7: table(200)})
     found = forecaster.log_likelihood(flow_steps=2)
     assert list(found) == ["north", 7] and len(found[7]) == 200
     alone = quick().train([{**entry(dim=1), "target": series(dim=1)[0]}])

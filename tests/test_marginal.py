@@ -34,7 +34,7 @@ def entry(kind: str, held_out: str | None = None, late: int = 120) -> dict:
 def trained(data: dict, **options) -> TimeGradPredictor:
     """A predictor whose prior is the best simple forecast, and whose denoiser learned nothing."""
     options = {"prior_epochs": 0, "validation_windows": 20, "spread": False, "lr": 1e-9, **options}
-    options = {"diffusion_runs": 1, "bound_samples": False, "marginal_components": 4, **options}
+    options = {"bound_samples": False, "marginal_components": 4, **options}
     return quick_estimator(P, **options).train([data])
 
 

@@ -9,17 +9,19 @@ import pytest
 
 from benchmarks.report import summary
 from timediff import fitting, training
+from timediff.network import prior
 from timediff.options import PRESETS
 
 ROOT = Path(__file__).parent.parent
 CUT = {"max_epochs": 1, "prior_epochs": 1, "num_batches_per_epoch": 2, "batch_size": 8}
-CUT |= {"refit": None, "diffusion_runs": 1}
+CUT |= {"refit": None, "diffusion_runs": 1, "prior_members": 1}
 
 
 def cut(monkeypatch, preset: str) -> None:
     """Have a preset trained in seconds on any data."""
     monkeypatch.setitem(PRESETS, preset, {**PRESETS[preset], **CUT})
     monkeypatch.setattr(training, "START_ROWS", 512)
+    monkeypatch.setattr(prior, "START_STEPS", 20)
     monkeypatch.setattr(fitting, "POOL_ROWS", 20_000)
     monkeypatch.setattr(fitting, "FACTOR_ROWS", 20_000)
 

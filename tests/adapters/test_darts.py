@@ -20,15 +20,14 @@ from darts.models.forecasting.forecasting_model import ForecastingModel
 
 from timediff.adapters.darts import TimeDiffModel, from_darts, to_darts
 
-TINY = {**QUICK, "diffusion_runs": 1}
-LEAST = {"num_batches_per_epoch": 1, "prior_members": 1, "validation_windows": 0}
+LEAST = {"num_batches_per_epoch": 1, "validation_windows": 0}
 OPEN = pd.offsets.CustomBusinessDay(holidays=["2024-01-15"])
 HOURS = pd.offsets.CustomBusinessHour(start="08:00", end="20:00", holidays=["2024-01-15"])
 FREQS = ["ME", "W-SUN", "B", "15min", "2D", "QS-OCT", "bh", OPEN, HOURS]
 
 
 def tiny(**options) -> TimeDiffModel:
-    return TimeDiffModel(6, seed=0, **{**TINY, **options})
+    return TimeDiffModel(6, seed=0, **{**QUICK, **options})
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,7 @@ def test_periods_are_stamped_with_their_begins(freq, wanted):
 
 def test_stamps_with_a_zone_become_those_of_utc(table):
     zoned = table.tz_localize("UTC").tz_convert("Europe/Berlin")
-    forecast = Forecaster(1, seed=0, **TINY).fit(zoned).predict(num_samples=2)
+    forecast = Forecaster(1, seed=0, **QUICK).fit(zoned).predict(num_samples=2)
     series = to_darts(forecast)
     assert len(series) == 1 and series.start_time() == pd.Timestamp("2024-01-11 00:00")
 
@@ -189,7 +188,7 @@ def test_several_series_are_groups(series, table):
     other = series.with_columns_renamed(["a", "b", "c"], ["x", "y", "z"]) + 1
     model = tiny(**LEAST).fit([series, other])
     first, second = model.predict(3, [series[:-10], other], num_samples=4)
-    wanted = Forecaster(6, seed=0, **TINY | LEAST).fit({0: table, 1: table + 1})
+    wanted = Forecaster(6, seed=0, **QUICK | LEAST).fit({0: table, 1: table + 1})
     wanted = wanted.predict({0: table[:-10], 1: table + 1}, num_samples=4)
     np.testing.assert_array_equal(first.all_values().transpose(2, 0, 1), wanted[0].samples[:, :3])
     np.testing.assert_allclose(
@@ -202,7 +201,7 @@ def test_several_series_are_groups(series, table):
 
 def test_covariates_are_known_and_past_features(covered, promoted):
     series, past, future = promoted
-    wanted = Forecaster(6, seed=0, **TINY | LEAST).fit(
+    wanted = Forecaster(6, seed=0, **QUICK | LEAST).fit(
         from_darts(series), past=from_darts(past), known=from_darts(future)
     )
     got = covered.predict(6, num_samples=4)

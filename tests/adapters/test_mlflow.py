@@ -107,7 +107,7 @@ def served(frame: pd.DataFrame) -> pd.DataFrame:
 def covered(table) -> Forecaster:
     """Fitted to features of the group. Not to be changed."""
     frame, known, past, static = promoted(table)
-    forecaster = Forecaster(6, seed=0, diffusion_runs=1, **QUICK)
+    forecaster = Forecaster(6, seed=0, **QUICK)
     return forecaster.fit(frame, known=known, past=past, static=static)
 
 
@@ -158,9 +158,7 @@ def test_features_of_each_series_and_groups(table, tmp_path, history):
     long.loc[long["unique_id"] == "b", "promo"] = 0.5
     long = pd.concat([long.assign(area="north"), long.assign(area="south", y=long["y"] + 1)])
     past = long[long["y"].notna()]
-    fit = Forecaster(6, seed=0, diffusion_runs=1, **QUICK).fit(
-        past, known=["promo"], group_column="area"
-    )
+    fit = Forecaster(6, seed=0, **QUICK).fit(past, known=["promo"], group_column="area")
     fit.save(tmp_path / "m", history=history)
     forecaster = Forecaster.load(tmp_path / "m")
     future = long[long["y"].isna()].drop(columns="y")
