@@ -6,7 +6,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.conftest import QUICK, entry, quick_estimator, series
-from timediff import DataError, Forecaster, OptionError, TimediffError, TimeGradEstimator
+from timediff import DataError, Forecaster, OptionError, TimediffError
 from timediff.reading import Features
 
 P = 6
@@ -15,10 +15,6 @@ P = 6
 def table(length: int = 240, tz: str | None = "Europe/Berlin") -> pd.DataFrame:
     index = pd.date_range("2024-01-01", periods=length, freq="h", tz=tz)
     return pd.DataFrame(series(300)[:, :length].T, index, ["a", "b", "c"])
-
-
-def quick(**options) -> TimeGradEstimator:
-    return quick_estimator(**options)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +81,7 @@ def test_units_change_the_density_by_their_logarithm():
     """The same data in other units, with a model trained in these: 3 series, a factor of 2."""
     found = []
     for factor in (1.0, 2.0):
-        model = quick(prior_epochs=0).train([{**entry(), "target": factor * series()}])
+        model = quick_estimator(prior_epochs=0).train([{**entry(), "target": factor * series()}])
         data = [{**entry(), "target": factor * series()}]
         found.append(next(model.log_likelihood(data, last=12))["flow"].to_numpy())
     assert np.allclose(found[0] - found[1], 3 * np.log(2.0), atol=0.02)
@@ -117,14 +113,14 @@ def test_groups_and_series_without_names(fitted):
     forecaster = Forecaster(P, seed=0, **QUICK).fit({"north": table(), 7: table(200)})
     found = forecaster.log_likelihood(flow_steps=2)
     assert list(found) == ["north", 7] and len(found[7]) == 200
-    alone = quick().train([{**entry(dim=1), "target": series(dim=1)[0]}])
+    alone = quick_estimator().train([{**entry(dim=1), "target": series(dim=1)[0]}])
     (of_one,) = alone.log_likelihood([{**entry(dim=1), "target": series(dim=1)[0]}], last=6)
     assert of_one["bound"].notna().all()
 
 
 @pytest.mark.parametrize("options", [{"preset": "paper"}, {"prior": False}], ids=str)
 def test_models_without_a_prior(options):
-    predictor = quick(**options).train([entry()])
+    predictor = quick_estimator(**options).train([entry()])
     data = entry()
     data["target"][2, -3] = np.nan
     (found,) = predictor.log_likelihood([data], last=12, flow_steps=5)
@@ -135,7 +131,7 @@ def test_models_without_a_prior(options):
 def test_known_features_are_those_of_their_time():
     rng = np.random.default_rng(0)
     data = {**entry(), "feat_dynamic_real": rng.standard_normal((1, 240 + P))}
-    predictor = quick().train([data])
+    predictor = quick_estimator().train([data])
     (found,) = predictor.log_likelihood([data], last=12, flow_steps=2)
     assert found["bound"].notna().all()
     with pytest.raises(DataError, match="feat_dynamic_real"):
