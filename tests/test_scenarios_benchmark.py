@@ -41,8 +41,7 @@ def test_draws_that_happen_to_fit_have_the_conditional_law():
 def test_a_row_for_every_case_and_method(data, monkeypatch):
     monkeypatch.setattr(scenarios, "PATHS", 20)
     monkeypatch.setattr(scenarios, "ENSEMBLE", 60)
-    options = QUICK
-    predictor = TimeGradEstimator("h", 5, seed=0, **options).train(data.train)
+    predictor = TimeGradEstimator("h", 5, seed=0, **QUICK).train(data.train)
     (entry, _), (whole, _) = scenarios.inputs(data), data.test
     truth = whole["target"][:, -5:].T.astype(float)
     rows = list(scenarios.compare(predictor, entry, truth, data.oracle.law, 0))
