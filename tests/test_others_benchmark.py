@@ -11,9 +11,23 @@ import pandas as pd
 import pytest
 
 from benchmarks import other_data, others
-from timediff.baselines import LastValue
+from timediff.baselines import LastValue, RandomWalk
+from timediff.errors import DataError
 
-SHAPES = {"temperature": (400, 3), "z_etth": (900, 2), "bafu": (900, 2), "z_guangzhou": (3, 300)}
+SHAPES = {
+    "temperature": (400, 3),
+    "z_etth": (900, 2),
+    "bafu": (900, 2),
+    "z_guangzhou": (3, 300),
+    "chlorine": (400, 5),
+}
+SIZES = {
+    "roads": (3, 300),
+    "rooms": (1, 900),
+    "stocks": (2, 200),
+    "sun_and_wind": (2, 900),
+    "chlorine": (5, 400),
+}
 
 
 def greykite(rng: np.random.Generator) -> dict[str, str]:
@@ -35,12 +49,17 @@ def greykite(rng: np.random.Generator) -> dict[str, str]:
     house["Voltage"] = np.where(minutes.hour == 3, "?", "234.8")
     tens = pd.date_range("2016-01-11 17:00", periods=900, freq="10min")
     rooms = pd.DataFrame({"date": tens.astype(str), "T1": "  60", "rv1": 1.0, "rv2": 1.0})
+    open_hours = pd.date_range("2016-10-04 07:59:42", periods=900, freq="30min")
+    open_hours = open_hours[(open_hours.hour > 6) & (open_hours.hour < 17)]
+    cars = pd.DataFrame({"LastUpdated": open_hours.astype(str), "Occupancy": 7})
+    cars = pd.concat([cars.assign(SystemCodeNumber=lot) for lot in ("BHMBCCMKT01", "Shopping")])
     weekdays = pd.date_range("2009-01-05", periods=200, freq="B")
     stocks = pd.DataFrame({"date": weekdays.strftime("%d-%b-%y"), "ISE": rng.normal(size=200)})
     tables = {
         "hourly/hourly_beijing_pm.csv": air,
         "hourly/hourly_solarpower.csv": power,
         "hourly/hourly_windpower.csv": power,
+        "hourly/hourly_parking.csv": cars,
         "minute/online_retail.csv.xz": sold,
         "minute/minute_household_power.csv.xz": house,
         "minute/minute_energy_appliance.csv.xz": rooms,
@@ -120,9 +139,11 @@ def test_every_table_becomes_a_data_set(packages, name, monkeypatch):
         assert whole.shape == (1, 1001) and np.isnan(whole[0]).sum() == 42
     elif name == "air":
         assert np.isnan(whole[0, 5]) and np.isnan(whole).sum() == 1
-    elif name in ("roads", "rooms", "stocks", "sun_and_wind"):
-        sizes = {"roads": (3, 300), "rooms": (1, 900), "stocks": (2, 200), "sun_and_wind": (2, 900)}
-        assert whole.shape == sizes[name] and not np.isnan(whole).any()
+    elif name == "parking":  # counted seconds before the half hour, and not at night
+        assert data.columns == ["BHMBCCMKT01", "Shopping"] and data.freq == "30min"
+        assert (whole[:, :19] == 7).all() and np.isnan(whole[:, 19:47]).all()
+    elif name in SIZES:
+        assert whole.shape == SIZES[name] and not np.isnan(whole).any()
     assert "once" not in "".join(map(str, data.columns))
 
 
@@ -158,3 +179,27 @@ def test_a_preset_may_have_options():
 def test_a_missing_package_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"holds no imputegap-\*.whl"):
         other_data.load("rivers", other_data.Packages(Path(tmp_path)))
+
+
+def test_a_simple_forecast_that_cannot_be_is_named_and_left_out(
+    packages, tmp_path, monkeypatch, capsys
+):
+    train = pd.DataFrame(
+        {"a": np.arange(200.0), "b": [*range(100), *[np.nan] * 100]},
+        index=pd.date_range("2024-01-01", periods=200),
+    )
+    monkeypatch.setitem(other_data.DATA, "stocks", other_data.Data(lambda _: train, 7, 2))
+    monkeypatch.setattr(
+        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: LastValue(7))
+    )
+    words = ["--packages", str(packages.folder), "--output", str(tmp_path)]
+    others.main([*words, "--datasets", "stocks"])
+    said = capsys.readouterr().out
+    assert "stocks: no random walk: series 'b' of 'stocks' has no observation" in said
+    rows = pd.read_csv(tmp_path / "others.csv")
+    assert "random walk" not in set(rows["model"]) and rows["kind"].iloc[-1] == "timediff"
+    monkeypatch.setattr(
+        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: RandomWalk(7))
+    )
+    with pytest.raises(DataError, match="series 'b'"):  # timediff itself is not left out
+        others.main([*words, "--datasets", "stocks", "--presets", "fast"])

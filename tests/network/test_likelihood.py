@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from tests.network.test_timegrad import VARIANTS, make
-from timediff.network.dynamics import ORDER
-from timediff.network.hindcasts import LIMIT
+from timediff.network.dynamics import LIMIT, ORDER
 from timediff.network.likelihood import likelihood
 
 P = 6

@@ -287,6 +287,27 @@ def test_missing_residuals_do_not_make_the_dynamics_explode():
     assert dynamics.phi.abs().max() < 0.05 and dynamics.rho.isfinite().all()
 
 
+def test_a_long_gap_after_a_surprise_does_not_make_the_dynamics_explode():
+    torch.manual_seed(0)
+    p = 60
+    dynamics = Dynamics(1, p, CALENDAR)
+    dynamics.phi.data = torch.tensor([1.2, 0.0]).expand(p, 2).clone()  # a residual grows
+    out, hidden = dynamics.outlet, dynamics.hidden[1]
+    for layer in (dynamics.past, hidden, out):  # the more so the larger it is
+        torch.nn.init.constant_(layer.weight, 0.05)
+    z, observed = torch.full((2, p), 9.0), torch.ones(2, p, dtype=torch.bool)
+    observed[0, 2:-1] = False
+    z.requires_grad_()
+    parts = torch.zeros(2, dtype=torch.long), torch.zeros(2, p, CALENDAR)
+    loc, scale = dynamics.innovations(z, observed, *parts)
+    assert loc.isfinite().all() and scale.isfinite().all()
+    assert loc[0, 2:].min() > 10.0  # where it grows to is no more than what it grows to from 10
+    at_most, _ = dynamics.innovations(torch.full((2, p), 10.0), torch.ones_like(observed), *parts)
+    assert (loc[0, 4:] <= at_most[0, 4:] + 1e-5).all()
+    ((loc + scale).sum()).backward()
+    assert all(q.grad.isfinite().all() for q in (*dynamics.parameters(), z) if q.grad is not None)
+
+
 def test_the_law_of_a_residual_given_those_observed_before_is_exact():
     z = autoregression(50).double()
     torch.manual_seed(0)

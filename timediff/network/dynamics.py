@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from timediff.types import Bool, Float, Int, Tensor
 
 ORDER = 2  # steps back
+LIMIT = 10.0  # standardised residuals are cut off here
 POSITIONS = 2**13  # series × paths worked on at once, so that they stay in the processor's cache
 
 
@@ -198,7 +199,8 @@ class Dynamics(nn.Module):
 
         A residual that is missing is replaced by its mean given those before it, and its variance
         widens those after it. A zero in its place would be taken for an observation. Where nothing
-        is missing the variances are 0, and location and scale those of :meth:`forward`.
+        is missing the variances are 0, and location and scale those of :meth:`forward`. Mean
+        and variance stay within what a residual may be: in a long gap they could grow without end.
         """
         last = before = v = c = u = torch.zeros_like(z[:, 0])  # means; variance of the last one,
         found = []  # its covariance with the one before, variance of that
@@ -217,8 +219,9 @@ class Dynamics(nn.Module):
             gain = to_last / variance
             before = torch.where(seen, last + gain * (z[:, j] - loc), last)
             u = torch.where(seen, v - gain * to_last, v).clamp(min=0)
-            last = torch.where(seen, z[:, j], loc)
-            c = torch.where(seen, 0.0, to_last)
-            v = torch.where(seen, 0.0, variance)
+            last = torch.where(seen, z[:, j], loc.clamp(-LIMIT, LIMIT))
+            kept = (LIMIT**2 / variance).clamp(max=1.0)
+            c = torch.where(seen, 0.0, to_last * kept.sqrt())
+            v = torch.where(seen, 0.0, variance * kept)
         loc, scale = (torch.stack(part, 1) for part in zip(*found, strict=True))
         return loc, scale

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from timediff.network.batch import Batch, pick
+from timediff.network.dynamics import LIMIT
 from timediff.types import Float, Shaped, Tensor
 
 if TYPE_CHECKING:
     from timediff.network.residuals import ResidualNetwork
 
 ROWS, ROWS_OF_CPU = 2**17, 2**12  # worked on at once: no gradient is needed
-LIMIT = 10.0  # standardised residuals are cut off here
 
 
 class Residuals(NamedTuple):

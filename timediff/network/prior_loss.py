@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from timediff.network.batch import RowBatch
-from timediff.network.hindcasts import LIMIT
+from timediff.network.dynamics import LIMIT
 from timediff.network.prior import gaussian_crps, gaussian_nll, out_of_reach
 from timediff.types import Float, Tensor
 

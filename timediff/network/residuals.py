@@ -10,10 +10,10 @@ from timediff.diffusion.noise import PathNoise
 from timediff.network.base import TimeGradNetwork, at
 from timediff.network.batch import Batch, Innovations, RowBatch, Rows, TrainingBatch
 from timediff.network.courses import ResidualCourse
-from timediff.network.dynamics import ORDER, Dynamics
+from timediff.network.dynamics import LIMIT, ORDER, Dynamics
 from timediff.network.factors import CommonFactors, standing
 from timediff.network.features import NONE, FeatureSizes
-from timediff.network.hindcasts import LIMIT, Residuals, hindcast
+from timediff.network.hindcasts import Residuals, hindcast
 from timediff.network.likelihood import Diffused, observed_residuals
 from timediff.network.prior import HorizonPrior
 from timediff.network.prior_loss import mean_of, prior_loss
