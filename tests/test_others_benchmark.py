@@ -147,10 +147,14 @@ def test_every_table_becomes_a_data_set(packages, name, monkeypatch):
     assert "once" not in "".join(map(str, data.columns))
 
 
+def stand_in(monkeypatch, predictor) -> None:
+    """Have every preset forecast as this does."""
+    model = others.Model("timediff", {}, lambda *_: predictor)
+    monkeypatch.setattr(others, "chosen", lambda words: model)
+
+
 def test_rows_are_kept_and_the_default_stands_beside_the_best(packages, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: LastValue(7))
-    )
+    stand_in(monkeypatch, LastValue(7))
     words = ["--packages", str(packages.folder), "--output", str(tmp_path)]
     words += ["--datasets", "delays", "--presets"]
     others.main([*words, "default"])
@@ -184,22 +188,18 @@ def test_a_missing_package_is_named(tmp_path):
 def test_a_simple_forecast_that_cannot_be_is_named_and_left_out(
     packages, tmp_path, monkeypatch, capsys
 ):
-    train = pd.DataFrame(
+    table = pd.DataFrame(
         {"a": np.arange(200.0), "b": [*range(100), *[np.nan] * 100]},
         index=pd.date_range("2024-01-01", periods=200),
     )
-    monkeypatch.setitem(other_data.DATA, "stocks", other_data.Data(lambda _: train, 7, 2))
-    monkeypatch.setattr(
-        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: LastValue(7))
-    )
+    monkeypatch.setitem(other_data.DATA, "stocks", other_data.Data(lambda _: table, 7, 2))
+    stand_in(monkeypatch, LastValue(7))
     words = ["--packages", str(packages.folder), "--output", str(tmp_path)]
     others.main([*words, "--datasets", "stocks"])
     said = capsys.readouterr().out
     assert "stocks: no random walk: series 'b' of 'stocks' has no observation" in said
     rows = pd.read_csv(tmp_path / "others.csv")
     assert "random walk" not in set(rows["model"]) and rows["kind"].iloc[-1] == "timediff"
-    monkeypatch.setattr(
-        others, "chosen", lambda words: others.Model("timediff", {}, lambda *_: RandomWalk(7))
-    )
+    stand_in(monkeypatch, RandomWalk(7))
     with pytest.raises(DataError, match="series 'b'"):  # timediff itself is not left out
         others.main([*words, "--datasets", "stocks", "--presets", "fast"])
