@@ -10,8 +10,9 @@ change ``diffusion_runs=3``), and nothing is trained again on all of the history
 ``refit=0.05``): so the differences are of the changes, not of the luck of a choice.
 What does not concern the prior takes over the default's prior of the same seed, what concerns the
 sampler alone its whole model. With ``--rolling`` the windows of seed k lie k times their number
-further back, everything trained on what lies before those: for data whose nature changes. Rows are
-added to ``results/ablation.csv``; a row that is there already is not computed again. At the end
+further back, everything trained on what lies before those: for data whose nature changes. With
+``--history N`` only the N horizons before the windows are known. Rows are added to
+``results/ablation.csv``; a row that is there already is not computed again. At the end
 ``ablation.md`` is written from all rows.
 """
 
@@ -41,16 +42,19 @@ WINDOWS = {"exchange_rate_nips": 10, "electricity_uci": 7, "metr_la": 14}  # els
 KEY = ["dataset", "change", "seed"]
 
 
-def before_the_test(data: ForecastDataset, windows: int, back: int = 0) -> ForecastDataset:
+def before_the_test(
+    data: ForecastDataset, windows: int, back: int = 0, history: int | None = None
+) -> ForecastDataset:
     """The same data ending where the test begins; its last windows are forecast instead.
 
     Args:
         data: of one entry.
         windows: how many.
         back: how often as many windows at the end are left out.
+        history: horizons before the windows that are known; all if None.
 
     Raises:
-        OptionError: nothing is left to train on.
+        OptionError: nothing is left to train on, or not so much.
     """
     (entry,) = data.train
     p = data.prediction_length
@@ -58,8 +62,12 @@ def before_the_test(data: ForecastDataset, windows: int, back: int = 0) -> Forec
     if length <= p * windows:
         raise OptionError(f"{data.name} has nothing before {back + 1} times {windows} windows")
 
+    first = 0 if history is None else length - p * (windows + history)
+    if first < 0:
+        raise OptionError(f"{data.name} has fewer than {history} horizons before the windows")
+
     def until(end: int) -> dict[str, Any]:
-        return {**entry, "target": entry["target"][:, :end]}
+        return {**entry, "start": entry["start"] + first, "target": entry["target"][:, first:end]}
 
     ends = [length - p * k for k in reversed(range(windows))]
     return dataclasses.replace(
@@ -314,6 +322,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--rolling", action="store_true", help="windows of seed k lie further back")
     parser.add_argument("--windows", type=int, help="how many; as many as usual if not given")
+    parser.add_argument("--history", type=int, help="horizons known before them; all if not given")
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
     changes = [c for given_change in given.changes for c in expand(given_change)]
@@ -323,8 +332,10 @@ def main() -> None:
     for name in given.datasets:
         whole, windows = load_dataset(name), given.windows or WINDOWS.get(name, 28)
         title = f"{name}, rolling" if given.rolling else name
+        if given.history is not None:
+            title += f", {given.history} horizons"
         for seed in given.seeds:
-            data = before_the_test(whole, windows, seed if given.rolling else 0)
+            data = before_the_test(whole, windows, seed if given.rolling else 0, given.history)
             trained = Trained(data)
             simple = list(simple_of(data))
             for change in [c for k in changes for c in (simple if k == "simple" else [k])]:

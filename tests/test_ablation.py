@@ -27,6 +27,17 @@ def test_the_test_windows_are_not_touched():
         np.testing.assert_array_equal(entry["target"], whole[:, : entry["target"].shape[1]])
 
 
+def test_a_short_history_ends_where_the_windows_begin():
+    data = load_dataset("traffic")
+    whole = data.train[0]["target"]
+    short = ablation.before_the_test(data, 3, history=7)
+    for entry, end in zip([*short.train, *short.test], (-72, -48, -24, None), strict=True):
+        np.testing.assert_array_equal(entry["target"], whole[:, -24 * 10 :][:, :end])
+        assert entry["start"] == data.train[0]["start"] + whole.shape[1] - 24 * 10
+    with pytest.raises(OptionError, match="fewer than 9999 horizons before"):
+        ablation.before_the_test(data, 3, history=9999)
+
+
 def test_rolling_windows_of_each_seed_lie_before_those_of_the_last(tmp_path, monkeypatch):
     data, seen = load_dataset("traffic"), []
     monkeypatch.setattr(

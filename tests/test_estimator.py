@@ -39,8 +39,10 @@ from timediff import (
 from timediff.device import best_device
 from timediff.diffusion import compiler
 from timediff.diffusion.denoisers import MLP
-from timediff.options import PRESETS
+from timediff.entries import read_dataset
+from timediff.options import PRESETS, Options
 from timediff.saving import FORMAT, checksum
+from timediff.splits import split_windows, window_spec
 from timediff.validation import improved, path_energy
 
 
@@ -138,6 +140,27 @@ def test_validation_data_and_early_stopping():
     assert "val_loss" in output.trainer.callback_metrics
     without = quick_estimator(validation_windows=0).train_model(data)
     assert "val_loss" not in without.trainer.callback_metrics
+
+
+@pytest.mark.parametrize(
+    ("horizons", "held_out"),
+    [(2, 0), (3, 1), (5, 1), (6, 2), (9, 2), (10, 1), (39, 3), (300, 14)],
+)
+def test_a_tenth_is_held_out_and_of_a_short_history_one_or_two_horizons(horizons, held_out):
+    steps, p = horizons * 12 + 5, 12
+    panels = read_dataset([entry(steps)], "h")
+    spec = window_spec(Options.from_preset("default"), "h", p, steps)
+    train, validation, _ = split_windows(panels, spec, 14)
+    last_seen = int(train[:, 1].max()) + p
+    assert steps - last_seen == held_out * p
+    assert all(last_seen <= start <= steps - p for start in validation[:, 1].tolist())
+    assert (len(validation) > 0) == (held_out > 0)
+    assert not len(split_windows(panels, spec, 0)[1])
+
+
+def test_of_a_few_horizons_the_best_epoch_is_kept():
+    output = quick_estimator(max_epochs=3).train_model([entry(7 * 6)])
+    assert "val_loss" in output.trainer.callback_metrics
 
 
 def test_the_best_epoch_is_kept():

@@ -117,9 +117,10 @@ class Options:
         gradient_clip: largest norm of a gradient; None does not clip.
         ema_decay: decay of the average of weights that the predictor gets; None for no average.
         validation_windows: horizons held out at the end of the training data, when no validation
-            data are given, to stop early and keep the best weights; capped at a tenth of the
-            history; 0 trains on everything to the end. Their windows overlap: four or more begin
-            within a horizon.
+            data are given, to stop early and keep the best weights; a tenth of the history at most,
+            or, of fewer than ten horizons, two, of fewer than six one, of fewer than three none.
+            0 trains on everything to the end. Their windows overlap: four or more begin within a
+            horizon.
         refit: share of the history from which on, if it is held out, all stages are trained once
             more at the end, on all of the history, for as many epochs as the held-out windows found
             best; None never does. Not without a prior, nor where validation data are given or

@@ -15,6 +15,7 @@ MAX_VALIDATION_WINDOWS = 512
 FEW = 100  # horizons of history from which on a diffusion learns the law of single innovations
 COMPONENTS = 4  # normal laws in it where there are fewer
 VALIDATION_OVERLAP = 4  # windows that begin within one horizon, or a few more
+LEAST_HELD_OUT, SPARED = 2, 3  # horizons of a short history; one of so many at most
 
 
 def window_spec(options: Options, freq: str, prediction_length: int, history: int) -> WindowSpec:
@@ -81,7 +82,7 @@ def split_windows(
     Args:
         panels: the entries.
         spec: what a window holds.
-        held_out: horizons held out, capped at a tenth of an entry; their windows overlap.
+        held_out: horizons held out; see :func:`_held_out`. Their windows overlap.
 
     Returns:
         Entry and first step of the horizon of each window to train on and of each held out, and
@@ -100,14 +101,23 @@ def split_windows(
                 f"{panel.title} has {length} steps: training takes more than the prediction "
                 f"length of {p}; leave it out, or forecast fewer steps"
             )
-        kept = min(held_out, length // (10 * p))
-        end = length - kept * p
+        end = length - _held_out(held_out, length, p) * p
         first = max(1, min(spec.depth, (end - p) // 2))
         train += [(i, start) for start in range(first, end - p + 1)]
         validation += [(i, start) for start in range(end, length - p + 1, stride)]
     thinned = -(-len(validation) // MAX_VALIDATION_WINDOWS) or 1
     overlap = max(1.0, p / (stride * thinned))
     return _table(train), _table(validation[::thinned]), overlap
+
+
+def _held_out(wanted: int, length: int, p: int) -> int:
+    """Horizons held out of an entry: of what is wanted a tenth of the entry at most.
+
+    Of fewer than ten horizons a tenth is none, and nothing would say when to stop: two are held out
+    then, or the last of three to five.
+    """
+    horizons = length // p
+    return min(wanted, horizons // 10 or min(LEAST_HELD_OUT, horizons // SPARED))
 
 
 def last_windows(lengths: Sequence[int], prediction_length: int) -> Int[Tensor, "n 2"]:
