@@ -26,7 +26,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from benchmarks.common import evaluate, machine, markdown, write
+from benchmarks.common import evaluate, kept_rows, machine, markdown, write
 from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
 from timediff.datasets import ForecastDataset, load_dataset
@@ -340,7 +340,7 @@ def main() -> None:
             simple = list(simple_of(data))
             for change in [c for k in changes for c in (simple if k == "simple" else [k])]:
                 key = {"dataset": title, "change": change, "seed": seed}
-                rows = pd.read_csv(given.output) if given.output.exists() else pd.DataFrame()
+                rows = kept_rows(given.output) if given.output.exists() else pd.DataFrame()
                 if len(rows) and (rows[KEY] == list(key.values())).all(axis=1).any():
                     continue
                 predictor, seconds = trained.predictor(change, seed)

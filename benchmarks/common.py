@@ -86,6 +86,11 @@ def write(path: Path, text: str) -> None:
     os.replace(part, path)
 
 
+def kept_rows(path: Path, **options: Any) -> pd.DataFrame:
+    """Rows of a result that are written again: to the last digit as they are."""
+    return pd.read_csv(path, float_precision="round_trip", **options)
+
+
 def write_results(folder: Path, name: str, title: str, rows: Iterable[dict[str, Any]]) -> None:
     """A result as CSV, and as Markdown with the versions under it."""
     table = pd.DataFrame(list(rows))

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.common import evaluate, machine, targets, write, write_results
+from benchmarks.common import evaluate, kept_rows, machine, targets, write, write_results
 from benchmarks.figures import COLORS, FAINT, tidy
 from timediff import TimeGradEstimator
 from timediff.baselines import simple_forecasts
@@ -57,7 +57,7 @@ def main(words: list[str] | None = None) -> None:
     path = given.output / "missing.csv"
     rows = []
     if path.exists():  # the machine is written anew
-        rows = pd.read_csv(path).drop(columns=list(machine()), errors="ignore").to_dict("records")
+        rows = kept_rows(path).drop(columns=list(machine()), errors="ignore").to_dict("records")
     for kind, shares in KINDS.items():
         for share in [s for s in shares if s in given.shares]:
             done = {tuple(row[key] for key in KEYS) for row in rows}

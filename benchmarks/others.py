@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.ablation import before_the_test, parse
-from benchmarks.common import evaluate, machine, write, write_results
+from benchmarks.common import evaluate, kept_rows, machine, write, write_results
 from benchmarks.models import Model, models, preset
 from benchmarks.other_data import DATA, Packages, load
 from benchmarks.report import LEVELS, SCORES
@@ -43,7 +43,7 @@ def main(words: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     path, rows = given.output / "others.csv", []
     if path.exists():
-        rows = pd.read_csv(path, dtype=dict.fromkeys(machine(), str)).to_dict("records")
+        rows = kept_rows(path, dtype=dict.fromkeys(machine(), str)).to_dict("records")
     for name in given.datasets:
         data = load(name, Packages(given.packages))
         if given.before:

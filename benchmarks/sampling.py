@@ -39,7 +39,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import NUM_SAMPLES, write_results
+from benchmarks.common import NUM_SAMPLES, kept_rows, write_results
 from benchmarks.reference import EpsilonTheta, ReverseLoop
 from benchmarks.untrained import FREQ, entries, untrained
 from timediff.diffusion import SCHEDULES
@@ -127,7 +127,7 @@ def earlier(output: Path, todo: dict[str, list[str]], series: list[int]) -> list
     path = output / "sampling.csv"
     if not path.exists():
         return []
-    table = pd.read_csv(path)
+    table = kept_rows(path)
     anew = [
         row.model in todo.get(row.device, ()) and row.series in series
         for row in table.itertuples(index=False)

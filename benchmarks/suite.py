@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks.common import NUM_SAMPLES, inputs, machine, targets, write
+from benchmarks.common import NUM_SAMPLES, inputs, kept_rows, machine, targets, write
 from benchmarks.models import select
 from timediff.datasets import ForecastDataset, load_dataset
 from timediff.errors import TimediffError
@@ -162,7 +162,7 @@ class Rows:
 
     def __init__(self, path: Path):
         self.path = path
-        table = pd.read_csv(path).to_dict("records") if path.exists() else []
+        table = kept_rows(path).to_dict("records") if path.exists() else []
         self.rows = {(row["dataset"], row["model"], row["seed"]): row for row in table}
 
     def has(self, name: str, model: str, seed: int, settings: str) -> bool:
