@@ -158,7 +158,7 @@ def test_a_tenth_is_held_out_and_of_a_short_history_one_or_two_horizons(horizons
     assert not len(split_windows(panels, spec, 0)[1])
 
 
-def test_of_a_few_horizons_the_best_epoch_is_kept():
+def test_training_on_a_few_horizons_is_validated():
     output = quick_estimator(max_epochs=3).train_model([entry(7 * 6)])
     assert "val_loss" in output.trainer.callback_metrics
 

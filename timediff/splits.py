@@ -82,7 +82,8 @@ def split_windows(
     Args:
         panels: the entries.
         spec: what a window holds.
-        held_out: horizons held out; see :func:`_held_out`. Their windows overlap.
+        held_out: horizons held out at the end of each entry, a tenth of it at most or, of fewer
+            than ten horizons, two, of fewer than six one; their windows overlap.
 
     Returns:
         Entry and first step of the horizon of each window to train on and of each held out, and
@@ -111,10 +112,9 @@ def split_windows(
 
 
 def _held_out(wanted: int, length: int, p: int) -> int:
-    """Horizons held out of an entry: of what is wanted a tenth of the entry at most.
+    """Horizons held out of an entry of ``length`` steps.
 
-    Of fewer than ten horizons a tenth is none, and nothing would say when to stop: two are held out
-    then, or the last of three to five.
+    Of fewer than ten horizons a tenth is none, and nothing would say when to stop.
     """
     horizons = length // p
     return min(wanted, horizons // 10 or min(LEAST_HELD_OUT, horizons // SPARED))
