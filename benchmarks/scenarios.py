@@ -31,10 +31,9 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import pandas as pd
 import torch
 
-from benchmarks.common import inputs, machine, write_results
+from benchmarks.common import inputs, kept_rows, machine, write_results
 from timediff import Given, TimeGradEstimator, TimeGradPredictor
 from timediff.network.courses import ResidualCourse
 from timediff.network.outlook import Outlook
@@ -221,7 +220,7 @@ def earlier(output: Path, laws: list[str]) -> list[dict[str, Any]]:
     path = output / "scenarios.csv"
     if not path.exists():
         return []
-    table = pd.read_csv(path).drop(columns=list(machine()))
+    table = kept_rows(path).drop(columns=list(machine()))
     return [
         {str(k): v for k, v in row.items()}
         for row in table[~table["law"].isin(laws)].to_dict("records")
